@@ -1,0 +1,79 @@
+# `make run` and `make test` need Python 3.11 or 3.12 and make, nothing else.
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(VENV)/.installed-run
+TEST := $(VENV)/.installed-test
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench lint docs lock clean
+
+help:  ## Show this list.
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+run: $(RUN)  ## Install what is needed, start everything, speak a greeting; Ctrl-C ends it.
+	@$(BIN)/seiketsu up
+
+test: $(TEST)  ## Install what tests need and run them all.
+	$(BIN)/pytest
+
+check: lint  ## What CI runs: format, lint, types, import contracts, tests, budgets.
+	$(BIN)/pytest
+	$(BIN)/python -m benchmarks.run --ci
+
+bench: $(TEST)  ## Measure against benchmarks/budgets.json.
+	$(BIN)/python -m benchmarks.run
+
+lint: $(TEST)  ## Format, lint, strict types, import contracts.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: $(TEST)  ## Write the generated tables of README.md anew.
+	$(BIN)/python -m tests.repo.tables
+
+lock: $(BIN)/python  ## Resolve requirements/*.in into versions with hashes.
+	$(INSTALL) uv==0.13.9
+	$(LOCK) requirements/run.in --output-file requirements/run.txt
+	$(LOCK) requirements/test.in --output-file requirements/test.txt
+
+clean:  ## Remove the environment and what tools left behind; data in .seiketsu stays.
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+		.import_linter_cache
+
+# uv installs faster where it is present; pip is always there.
+INSTALL = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python \
+	--compile-bytecode,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+LOCK = $(if $(shell command -v uv),uv,$(BIN)/uv) pip compile --quiet --universal \
+	--python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-header \
+	--no-emit-index-url --no-emit-find-links
+
+$(BIN)/python:
+	@for python in $(PYTHON) python3.11 python3.12 python3 /usr/bin/python3.11; do \
+		if $$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' \
+			>/dev/null 2>&1; then \
+			echo "Making $(VENV) with $$($$python --version)."; \
+			if command -v uv >/dev/null; then \
+				exec uv venv --quiet --allow-existing --python "$$python" $(VENV); \
+			fi; \
+			"$$python" -m venv $(VENV) && exit 0; \
+			rm -rf $(VENV); \
+			echo "$$python cannot make environments: install its venv module, or uv." >&2; \
+			exit 1; \
+		fi; \
+	done; \
+	echo "Python 3.11 or 3.12 is needed; name one with: make PYTHON=/path/to/python3.11" >&2; \
+	exit 1
+
+$(RUN): requirements/run.txt pyproject.toml | $(BIN)/python
+	@echo "Installing what the product needs."
+	@$(INSTALL) --require-hashes -r requirements/run.txt
+	@$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Built with the pinned setuptools of run.txt where a package comes as source.
+$(TEST): requirements/test.txt $(RUN)
+	@echo "Installing what the tests need."
+	@$(INSTALL) --require-hashes --no-build-isolation -r requirements/test.txt
+	@touch $@
