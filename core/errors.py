@@ -1,0 +1,254 @@
+"""Every error the core raises, as one tree.
+
+    SeiketsuError
+    ├── RequestError            what was asked cannot be done; asking again will not help
+    │   ├── InvalidRequest          a field is missing, of the wrong type or out of range
+    │   ├── TextEmpty               nothing in the text can be spoken
+    │   ├── TextTooLong             the text is over the limit of one request
+    │   ├── UnsupportedLanguage     no voice for that language
+    │   ├── UnsupportedFormat       no encoder for that output format
+    │   ├── BodyTooLarge            the request body is over the limit
+    │   ├── UnknownAgent            no such voice agent for this owner
+    │   └── AudioNotFound           an audio link that is unknown, forged or past its time
+    ├── AccessError             the caller may not ask
+    │   ├── KeyRequired             no key was sent
+    │   ├── KeyInvalid              the key is not known
+    │   └── OriginRefused           the request came from a web page or host that is not allowed
+    ├── Busy                    no room now; carries when to come back
+    ├── SpeechError             the request was fine, yet no whole speech could be made
+    │   ├── ProviderError           one provider failed (`provider` says which)
+    │   │   ├── ProviderUnavailable     not reachable, reset, or a server error
+    │   │   ├── ProviderBusy            the provider refuses for load
+    │   │   ├── ProviderRejected        the provider refuses this request or this account
+    │   │   ├── ProviderSilent          no audio in time
+    │   │   ├── BadAudio                an answer without audible speech, or with noise for speech
+    │   │   └── StreamTruncated         audio ended before the text did
+    │   ├── AllProvidersFailed      every provider of the chain failed; carries the causes
+    │   └── DeadlineExceeded        the time promised to the caller is over
+    ├── StoreError              a store (Redis) could not answer; a cache treats it as a miss
+    └── ConfigurationError      the settings cannot work; raised at start, never in a request
+
+`code` is stable and part of the public API. `retryable` says whether the same request may succeed
+if it is made again without changes. The core knows no HTTP status: `gateway/errors.py` maps codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class SeiketsuError(Exception):
+    """Root of the tree. `message` is for people and never contains secrets or callers' texts."""
+
+    code: ClassVar[str] = "internal_error"
+    retryable: ClassVar[bool] = False
+    action: ClassVar[str] = "Try again; if it stays, report the request id."
+    """What the reader should do, one sentence; shown in the error body and the docs."""
+
+    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
+        self.message = message or (type(self).__doc__ or self.code).strip().splitlines()[0]
+        self.retry_after_s = retry_after_s
+        super().__init__(self.message)
+
+
+class RequestError(SeiketsuError):
+    """The request cannot be carried out as it was made."""
+
+    code = "invalid_request"
+    action = "Correct the request as the message says and send it again."
+
+
+class InvalidRequest(RequestError):
+    """A field is missing, of the wrong type or out of range."""
+
+    action = "Correct the field that the message names; the docs page lists every field."
+
+
+class TextEmpty(RequestError):
+    """The text holds nothing that can be spoken."""
+
+    code = "text_empty"
+    action = "Send a text with at least one letter or digit."
+
+
+class TextTooLong(RequestError):
+    """The text is longer than one request may be."""
+
+    code = "text_too_long"
+    action = "Split the text and send the parts as requests of their own."
+
+
+class UnsupportedLanguage(RequestError):
+    """No voice speaks that language."""
+
+    code = "unsupported_language"
+    action = "Use one of the languages that the message lists."
+
+
+class UnsupportedFormat(RequestError):
+    """That output format is not offered."""
+
+    code = "unsupported_format"
+    action = "Use one of the formats that the message lists."
+
+
+class BodyTooLarge(RequestError):
+    """The request body is larger than allowed."""
+
+    code = "body_too_large"
+    action = "Send a smaller body; the limit is in the message."
+
+
+class UnknownAgent(RequestError):
+    """There is no voice agent with that id."""
+
+    code = "agent_not_found"
+    action = "Check `voice_agent_id`; `agent_123` exists on a new installation."
+
+
+class AudioNotFound(RequestError):
+    """This audio link is unknown or its time is over."""
+
+    code = "audio_not_found"
+    action = "Ask for the synthesis again; links live 15 minutes."
+
+
+class AccessError(SeiketsuError):
+    """The caller may not do this."""
+
+    code = "access_denied"
+    action = "Send a valid key."
+
+
+class KeyRequired(AccessError):
+    """This gateway needs a key and none was sent."""
+
+    code = "key_required"
+    action = "Send `Authorization: Bearer KEY` or `xi-api-key: KEY`."
+
+
+class KeyInvalid(AccessError):
+    """The key that was sent is not known here."""
+
+    code = "key_invalid"
+    action = "Check the key; the operator sets them in SEIKETSU_API_KEYS."
+
+
+class OriginRefused(AccessError):
+    """Without keys this gateway answers only programs on this computer, not web pages."""
+
+    code = "origin_refused"
+    action = "Call it from this computer by its loopback address, or set SEIKETSU_API_KEYS."
+
+
+class Busy(SeiketsuError):
+    """Every place is taken and the queue is full."""
+
+    code = "busy"
+    retryable = True
+    action = "Wait as long as Retry-After says, then send the same request again."
+
+
+class SpeechError(SeiketsuError):
+    """No whole speech could be made."""
+
+    code = "speech_failed"
+    retryable = True
+
+
+class ProviderError(SpeechError):
+    """One voice provider failed.
+
+    `provider` names it; `vendor_code` is the provider's own code where it gave one.
+    """
+
+    code = "provider_failed"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        provider: str,
+        vendor_code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.provider = provider
+        self.vendor_code = vendor_code
+
+
+class ProviderUnavailable(ProviderError):
+    """The voice provider cannot be reached or had an error of its own."""
+
+    code = "provider_unavailable"
+    retryable = True
+
+
+class ProviderBusy(ProviderError):
+    """The voice provider refuses for load."""
+
+    code = "provider_busy"
+    retryable = True
+
+
+class ProviderRejected(ProviderError):
+    """The voice provider refuses this request or this account."""
+
+    code = "provider_rejected"
+    retryable = False
+    action = "Check the provider's key, credits, voice and model; the message has its code."
+
+
+class ProviderSilent(ProviderError):
+    """The voice provider sent no audio in time."""
+
+    code = "provider_silent"
+    retryable = False
+
+
+class BadAudio(ProviderError):
+    """The voice provider sent something that is not speech."""
+
+    code = "bad_audio"
+    retryable = False
+
+
+class StreamTruncated(ProviderError):
+    """The voice provider's audio ended before the text did."""
+
+    code = "stream_truncated"
+    retryable = False
+
+
+class AllProvidersFailed(SpeechError):
+    """No voice provider could speak the text."""
+
+    code = "all_providers_failed"
+    retryable = True
+
+    def __init__(self, message: str = "", *, causes: Sequence[SeiketsuError] = ()) -> None:
+        waits = [c.retry_after_s for c in causes if c.retry_after_s is not None]
+        super().__init__(message, retry_after_s=min(waits, default=None))
+        self.causes = tuple(causes)
+
+
+class DeadlineExceeded(SpeechError):
+    """Speech did not start within the promised time."""
+
+    code = "deadline_exceeded"
+    retryable = True
+
+
+class StoreError(SeiketsuError):
+    """A store could not answer."""
+
+    code = "store_unavailable"
+    retryable = True
+
+
+class ConfigurationError(SeiketsuError):
+    """The settings cannot work together."""
+
+    code = "configuration_error"
+    action = "Correct the setting that the message names and start again."

@@ -1,0 +1,273 @@
+"""Every setting of the product: one tree of frozen structs, read once from the environment.
+
+`load_settings(os.environ)` is the only reader of the environment. Field docstrings are the public
+documentation; each names its variable first, then what it does, its unit and its default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from core.audio.formats import MP3_KBPS
+from core.errors import ConfigurationError
+
+
+class UpstreamSettings(msgspec.Struct, frozen=True):
+    """The voice provider."""
+
+    api_key: str = ""
+    """ELEVEN_LABS_API_KEY: the provider's key. Empty: the local voice alone."""
+    base_url: str = "https://api.elevenlabs.io/v1"
+    """ELEVEN_LABS_BASE_URL: with its `/v1`."""
+    account: str = ""
+    """ELEVEN_LABS_ACCOUNT: names the provider account inside voice keys; empty: the URL's host.
+    Keep it when you rotate the key, so that paid audio stays valid."""
+    timeout_s: float = 30.0
+    """ELEVEN_LABS_TIMEOUT: bound on a whole upstream stream, in seconds."""
+    plan: str = "creator"
+    """ELEVEN_LABS_PLAN: free, starter, creator, pro, scale, business or enterprise: the concurrency
+    to start from; after the first reply the provider's own header decides."""
+    max_concurrent: int = 50
+    """ELEVEN_LABS_MAX_CONCURRENT: never more calls at once than this, whatever the plan allows."""
+    queue_limit: int = 200
+    """ELEVEN_LABS_QUEUE_LIMIT: segments that may wait for a place; the next is refused."""
+    stall_timeout_s: float = 1.2
+    """ELEVEN_LABS_STALL_TIMEOUT: longest wait for a stream's next piece, in seconds."""
+    tries: int = 2
+    """ELEVEN_LABS_TRIES: calls made for one segment before it counts as failed."""
+
+    @property
+    def enabled(self) -> bool:
+        """Whether there is a key to call the provider with."""
+        return bool(self.api_key)
+
+
+class VoiceServerSettings(msgspec.Struct, frozen=True):
+    """The local voice server."""
+
+    socket: str = ""
+    """SEIKETSU_VOICE_SOCKET: its unix socket; empty: `voices.sock` in the data directory."""
+    processes: int = 2
+    """SEIKETSU_VOICE_PROCESSES: child processes that compute speech."""
+    queue_limit: int = 200
+    """SEIKETSU_VOICE_QUEUE_LIMIT: segments that may wait for a child; the next is refused."""
+
+
+class RedisSettings(msgspec.Struct, frozen=True):
+    """The two databases."""
+
+    state_url: str = ""
+    """REDIS_URL: state and queue; must not evict. Empty: a server of our own on a unix socket."""
+    cache_url: str = ""
+    """CACHE_REDIS_URL: audio; bounded, LFU. Empty: a server of our own on a unix socket."""
+    timeout_s: float = 0.05
+    """SEIKETSU_CACHE_TIMEOUT_MS: longest wait for the audio database, in milliseconds (50)."""
+    state_timeout_s: float = 0.5
+    """SEIKETSU_STATE_TIMEOUT_MS: longest wait for the state database, in milliseconds (500)."""
+    embedded_cache_bytes: int = 256 * 1024 * 1024
+    """SEIKETSU_EMBEDDED_CACHE_BYTES: memory of our own audio database, in bytes."""
+
+
+class CacheSettings(msgspec.Struct, frozen=True):
+    """What is kept and how long."""
+
+    memory_bytes: int = 128 * 1024 * 1024
+    """SEIKETSU_MEMORY_CACHE_BYTES: size of the tier inside each process, in bytes."""
+    ttl_s: int = 24 * 3600
+    """SEIKETSU_CACHE_TTL: how long dynamic audio is kept, in seconds."""
+    result_ttl_s: int = 15 * 60
+    """SEIKETSU_RESULT_TTL: how long an `audio_url` works at the least, in seconds."""
+
+
+class SpeechSettings(msgspec.Struct, frozen=True):
+    """The promise and the limits of one request."""
+
+    response_timeout_ms: int = 2000
+    """VOICE_RESPONSE_TIMEOUT_MS: speech starts within this, in milliseconds."""
+    fallback_reserve_ms: int = 1300
+    """SEIKETSU_FALLBACK_RESERVE_MS: the local voice starts when only this much of the response time
+    is left, in milliseconds."""
+    mp3_kbps: int = 128
+    """VOICE_QUALITY_BITRATE: bit rate of `mp3`, in kbit/s."""
+    max_text_chars: int = 5000
+    """SEIKETSU_MAX_TEXT_CHARS: longest text of one request, in characters."""
+    max_segment_chars: int = 240
+    """SEIKETSU_MAX_SEGMENT_CHARS: longest segment, in characters; a longer sentence is cut."""
+    lookahead_segments: int = 2
+    """SEIKETSU_LOOKAHEAD_SEGMENTS: segments spoken ahead of the one that is being sent."""
+    max_flight_bytes: int = 256 * 1024 * 1024
+    """SEIKETSU_MAX_FLIGHT_BYTES: audio held by all provider calls of a process, in bytes."""
+
+
+class GatewaySettings(msgspec.Struct, frozen=True):
+    """The edge."""
+
+    host: str = "127.0.0.1"
+    """SEIKETSU_HOST: address to listen on; without keys only loopback is allowed."""
+    port: int = 8000
+    """SEIKETSU_PORT: port to listen on."""
+    api_keys: tuple[str, ...] = ()
+    """SEIKETSU_API_KEYS: accepted keys, separated by commas, each `KEY` or `TENANT:KEY`."""
+    max_body_bytes: int = 64 * 1024
+    """SEIKETSU_MAX_BODY_BYTES: largest request body, in bytes."""
+    max_requests: int = 400
+    """SEIKETSU_MAX_REQUESTS: synthesis requests under way in one process; the next is refused."""
+    send_stall_s: float = 30.0
+    """SEIKETSU_SEND_STALL: longest time one piece may wait for a client that does not read, in
+    seconds; then the connection is closed."""
+    signing_key: str = ""
+    """SEIKETSU_SIGNING_KEY: signs audio links; empty: made once and kept in the state database."""
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """All settings."""
+
+    data_dir: Path = Path(".seiketsu")
+    """SEIKETSU_DATA_DIR: sockets and our own databases."""
+    log_level: str = "info"
+    """SEIKETSU_LOG_LEVEL: debug, info, warning or error."""
+    gateway: GatewaySettings = msgspec.field(default_factory=GatewaySettings)
+    speech: SpeechSettings = msgspec.field(default_factory=SpeechSettings)
+    upstream: UpstreamSettings = msgspec.field(default_factory=UpstreamSettings)
+    voices: VoiceServerSettings = msgspec.field(default_factory=VoiceServerSettings)
+    redis: RedisSettings = msgspec.field(default_factory=RedisSettings)
+    cache: CacheSettings = msgspec.field(default_factory=CacheSettings)
+
+    @property
+    def voice_socket(self) -> Path:
+        """Where the local voice server listens."""
+        return Path(self.voices.socket) if self.voices.socket else self.data_dir / "voices.sock"
+
+
+_MS_FIELDS = {"SEIKETSU_CACHE_TIMEOUT_MS", "SEIKETSU_STATE_TIMEOUT_MS"}
+
+VARIABLES: dict[str, tuple[str, str]] = {
+    "SEIKETSU_DATA_DIR": ("", "data_dir"),
+    "SEIKETSU_LOG_LEVEL": ("", "log_level"),
+    "SEIKETSU_HOST": ("gateway", "host"),
+    "SEIKETSU_PORT": ("gateway", "port"),
+    "SEIKETSU_API_KEYS": ("gateway", "api_keys"),
+    "SEIKETSU_MAX_BODY_BYTES": ("gateway", "max_body_bytes"),
+    "SEIKETSU_MAX_REQUESTS": ("gateway", "max_requests"),
+    "SEIKETSU_SEND_STALL": ("gateway", "send_stall_s"),
+    "SEIKETSU_SIGNING_KEY": ("gateway", "signing_key"),
+    "VOICE_RESPONSE_TIMEOUT_MS": ("speech", "response_timeout_ms"),
+    "VOICE_QUALITY_BITRATE": ("speech", "mp3_kbps"),
+    "SEIKETSU_FALLBACK_RESERVE_MS": ("speech", "fallback_reserve_ms"),
+    "SEIKETSU_MAX_TEXT_CHARS": ("speech", "max_text_chars"),
+    "SEIKETSU_MAX_SEGMENT_CHARS": ("speech", "max_segment_chars"),
+    "SEIKETSU_LOOKAHEAD_SEGMENTS": ("speech", "lookahead_segments"),
+    "SEIKETSU_MAX_FLIGHT_BYTES": ("speech", "max_flight_bytes"),
+    "ELEVEN_LABS_API_KEY": ("upstream", "api_key"),
+    "ELEVEN_LABS_BASE_URL": ("upstream", "base_url"),
+    "ELEVEN_LABS_ACCOUNT": ("upstream", "account"),
+    "ELEVEN_LABS_TIMEOUT": ("upstream", "timeout_s"),
+    "ELEVEN_LABS_PLAN": ("upstream", "plan"),
+    "ELEVEN_LABS_MAX_CONCURRENT": ("upstream", "max_concurrent"),
+    "ELEVEN_LABS_QUEUE_LIMIT": ("upstream", "queue_limit"),
+    "ELEVEN_LABS_STALL_TIMEOUT": ("upstream", "stall_timeout_s"),
+    "ELEVEN_LABS_TRIES": ("upstream", "tries"),
+    "SEIKETSU_VOICE_SOCKET": ("voices", "socket"),
+    "SEIKETSU_VOICE_PROCESSES": ("voices", "processes"),
+    "SEIKETSU_VOICE_QUEUE_LIMIT": ("voices", "queue_limit"),
+    "REDIS_URL": ("redis", "state_url"),
+    "CACHE_REDIS_URL": ("redis", "cache_url"),
+    "SEIKETSU_CACHE_TIMEOUT_MS": ("redis", "timeout_s"),
+    "SEIKETSU_STATE_TIMEOUT_MS": ("redis", "state_timeout_s"),
+    "SEIKETSU_EMBEDDED_CACHE_BYTES": ("redis", "embedded_cache_bytes"),
+    "SEIKETSU_MEMORY_CACHE_BYTES": ("cache", "memory_bytes"),
+    "SEIKETSU_CACHE_TTL": ("cache", "ttl_s"),
+    "SEIKETSU_RESULT_TTL": ("cache", "result_ttl_s"),
+}
+"""Environment variable to (section, field); an empty section is the root."""
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the settings from an environment.
+
+    An empty variable counts as not set.
+
+    Raises:
+        ConfigurationError: a value cannot be read, is out of range, or is at odds with another.
+            The message names the variable and never repeats a secret.
+    """
+    tree: dict[str, Any] = {}
+    for variable, (section, field) in VARIABLES.items():
+        raw = environ.get(variable, "").strip()
+        if not raw:
+            continue
+        value: Any = raw
+        if variable == "SEIKETSU_API_KEYS":
+            value = [key.strip() for key in raw.split(",") if key.strip()]
+        elif variable == "SEIKETSU_DATA_DIR":
+            value = Path(raw)
+        elif variable in _MS_FIELDS:
+            try:
+                value = float(raw) / 1000
+            except ValueError as error:
+                raise ConfigurationError(f"{variable} is not a number of milliseconds.") from error
+        (tree.setdefault(section, {}) if section else tree)[field] = value
+        try:
+            msgspec.convert(tree, Settings, strict=False)
+        except msgspec.ValidationError as error:
+            raise ConfigurationError(f"{variable} cannot be read: {_reason(error)}.") from error
+    settings = msgspec.convert(tree, Settings, strict=False)
+    _check(settings)
+    return settings
+
+
+def _reason(error: msgspec.ValidationError) -> str:
+    return str(error).split(" - at ")[0].split(", got ")[0]
+
+
+def _check(settings: Settings) -> None:
+    limits: dict[str, tuple[float, float]] = {
+        "SEIKETSU_PORT": (0, 65535),
+        "VOICE_RESPONSE_TIMEOUT_MS": (100, 60_000),
+        "SEIKETSU_MAX_TEXT_CHARS": (1, 100_000),
+        "SEIKETSU_MAX_SEGMENT_CHARS": (40, 5_000),
+        "SEIKETSU_LOOKAHEAD_SEGMENTS": (0, 8),
+        "SEIKETSU_MAX_BODY_BYTES": (1_024, 16 * 1024 * 1024),
+        "SEIKETSU_MAX_REQUESTS": (1, 100_000),
+        "ELEVEN_LABS_TIMEOUT": (0.1, 600),
+        "ELEVEN_LABS_STALL_TIMEOUT": (0.05, 60),
+        "ELEVEN_LABS_TRIES": (1, 5),
+        "ELEVEN_LABS_MAX_CONCURRENT": (1, 50),
+        "ELEVEN_LABS_QUEUE_LIMIT": (0, 100_000),
+        "SEIKETSU_VOICE_PROCESSES": (1, 64),
+        "SEIKETSU_VOICE_QUEUE_LIMIT": (0, 100_000),
+        "SEIKETSU_RESULT_TTL": (1, 24 * 3600),
+        "SEIKETSU_CACHE_TTL": (1, 365 * 24 * 3600),
+    }
+    for variable, (low, high) in limits.items():
+        section, field = VARIABLES[variable]
+        value = getattr(getattr(settings, section) if section else settings, field)
+        if not low <= value <= high:
+            raise ConfigurationError(f"{variable} must be between {low:g} and {high:g}.")
+    if settings.speech.mp3_kbps not in MP3_KBPS:
+        rates = ", ".join(map(str, MP3_KBPS))
+        raise ConfigurationError(f"VOICE_QUALITY_BITRATE must be one of {rates}.")
+    if settings.log_level not in ("debug", "info", "warning", "error"):
+        raise ConfigurationError("SEIKETSU_LOG_LEVEL must be debug, info, warning or error.")
+    if settings.upstream.plan not in PLAN_CONCURRENCY:
+        plans = ", ".join(PLAN_CONCURRENCY)
+        raise ConfigurationError(f"ELEVEN_LABS_PLAN must be one of {plans}.")
+    if not settings.upstream.base_url.startswith(("http://", "https://")):
+        raise ConfigurationError("ELEVEN_LABS_BASE_URL must begin with http:// or https://.")
+
+
+PLAN_CONCURRENCY: dict[str, int] = {
+    "free": 4,
+    "starter": 6,
+    "creator": 10,
+    "pro": 20,
+    "scale": 30,
+    "business": 30,
+    "enterprise": 50,
+}
+"""Calls at once that a plan allows with flash models (vendor's table of 2026-09-17; enterprise is
+"elevated", so our own cap)."""
