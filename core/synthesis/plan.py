@@ -1,0 +1,136 @@
+"""Decides a request once: agent, language, voice, model, segments, attempts and keys. Pure.
+
+Called by the service for every request; nothing here waits or touches a store.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from core.agents import FAST_MODEL, AgentSnapshot, SpokenBy, spoken_by
+from core.audio.formats import resolve
+from core.errors import TextEmpty, TextTooLong
+from core.settings import SpeechSettings
+from core.speech import Attempt, SegmentPlan, SpeechPlan, SpeechRequest, VoiceSettings
+from core.synthesis.keys import identify, rendition_key, voice_key
+from core.text.normalise import normalise, speakable
+from core.text.segment import segment
+from core.voices.registry import engine_version
+
+
+class ChainLink(msgspec.Struct, frozen=True):
+    """A provider of the chain as the planner knows it."""
+
+    provider: str
+    """`elevenlabs` or `local`."""
+    account: str
+    engine: str | None = None
+    """Version of the code path; `None`: the voice's own engine tells it."""
+
+
+_KEPT_PLANS: Final = 1024
+_KEPT_TEXT_CHARS: Final = 1000
+
+
+class Planner:
+    """Makes plans, and remembers the last of them: equal requests are the point of a cache."""
+
+    def __init__(
+        self, agents: AgentSnapshot, chain: Sequence[ChainLink], settings: SpeechSettings
+    ) -> None:
+        self._agents = agents
+        self._chain = tuple(chain)
+        self._settings = settings
+        self._known: OrderedDict[tuple[int, SpeechRequest], SpeechPlan] = OrderedDict()
+
+    def plan(self, request: SpeechRequest) -> SpeechPlan:
+        """Decide `request`.
+
+        Raises:
+            UnknownAgent, UnsupportedLanguage, UnsupportedFormat, TextEmpty, TextTooLong
+        """
+        key = (self._agents.version, request)
+        known = self._known.get(key)
+        if known is not None:
+            self._known.move_to_end(key)
+            return known
+        plan = self._decide(request)
+        if len(request.text) <= _KEPT_TEXT_CHARS:
+            self._known[key] = plan
+            if len(self._known) > _KEPT_PLANS:
+                self._known.popitem(last=False)
+        return plan
+
+    def _decide(self, request: SpeechRequest) -> SpeechPlan:
+        limit = self._settings.max_text_chars
+        if len(request.text) > limit:
+            raise TextTooLong(f"The text has {len(request.text)} characters; {limit} are allowed.")
+        agent = self._agents.get(request.tenant, request.agent_id)
+        by = spoken_by(agent, request.language)
+        output_format = resolve(request.output_format, self._settings.mp3_kbps).name
+        spoken = normalise(request.text)
+        if not speakable(spoken.text):
+            raise TextEmpty()
+        segments = tuple(
+            SegmentPlan(
+                index=index,
+                text=spoken.text[start:end],
+                source_start=spoken.offsets[start],
+                source_end=spoken.offsets[end],
+                source_offsets=spoken.offsets[start : end + 1],
+                attempts=self._attempts(request, by, spoken.text[start:end]),
+            )
+            for index, (start, end) in enumerate(
+                segment(spoken.text, max_chars=self._settings.max_segment_chars)
+            )
+        )
+        return SpeechPlan(
+            tenant=request.tenant,
+            agent_id=agent.id,
+            profile=by.profile,
+            language=by.language,
+            output_format=output_format,
+            characters=len(request.text),
+            enable_caching=request.enable_caching,
+            origin=request.origin,
+            segments=segments,
+            rendition_key=rendition_key([s.attempts[0].voice_key for s in segments], output_format),
+        )
+
+    def _attempts(self, request: SpeechRequest, by: SpokenBy, text: str) -> tuple[Attempt, ...]:
+        return tuple(self._attempt(link, request, by, text) for link in self._chain)
+
+    def _attempt(self, link: ChainLink, request: SpeechRequest, by: SpokenBy, text: str) -> Attempt:
+        settings: VoiceSettings | None
+        if link.provider == "elevenlabs":
+            voice = by.elevenlabs_voice
+            model = FAST_MODEL if request.optimize_for_speed else by.elevenlabs_model
+            settings = by.settings
+        else:
+            voice = by.local_voice
+            model = voice.partition("/")[0]
+            settings = VoiceSettings(speed=by.settings.speed) if by.settings.speed else None
+        identity = identify(
+            tenant=request.tenant,
+            provider=link.provider,
+            account=link.account,
+            engine=link.engine or engine_version(voice),
+            voice=voice,
+            model=model,
+            language=by.language,
+            settings=settings,
+            text=text,
+        )
+        return Attempt(
+            provider=link.provider,
+            account=link.account,
+            voice=voice,
+            model=model,
+            language=by.language,
+            settings=settings,
+            voice_key=voice_key(identity),
+        )

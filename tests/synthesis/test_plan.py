@@ -1,0 +1,107 @@
+"""The plan: what a request is decided to be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from core.agents import AgentSnapshot, VoiceAgent
+from core.errors import (
+    RequestError,
+    TextEmpty,
+    TextTooLong,
+    UnknownAgent,
+    UnsupportedFormat,
+    UnsupportedLanguage,
+)
+from core.settings import SpeechSettings
+from core.speech import SpeechPlan, SpeechRequest
+from core.synthesis.plan import ChainLink, Planner
+
+CHAIN = (ChainLink("elevenlabs", "acct", "http-1"), ChainLink("local", ""))
+
+
+def plan(chain: tuple[ChainLink, ...] = CHAIN, **fields: Any) -> SpeechPlan:
+    request = SpeechRequest(
+        **({"tenant": "default", "text": "Hello there.", "agent_id": "agent_123"} | fields)
+    )
+    return Planner(AgentSnapshot(), chain, SpeechSettings()).plan(request)
+
+
+def test_each_segment_has_an_attempt_with_every_provider_of_the_chain() -> None:
+    made = plan(text="The flat has two rooms. The rent is low.")
+    assert [s.text for s in made.segments] == ["The flat has two rooms.", "The rent is low."]
+    for segment in made.segments:
+        assert [a.provider for a in segment.attempts] == ["elevenlabs", "local"]
+        assert len({a.voice_key for a in segment.attempts}) == 2
+    assert made.segments[0].attempts[0].voice == "21m00Tcm4TlvDq8ikWAM"
+    assert made.segments[0].attempts[1].voice == "hibari/heart"
+
+
+def test_without_a_key_the_local_voice_is_asked_for() -> None:
+    assert [a.provider for a in plan(CHAIN[1:]).segments[0].attempts] == ["local"]
+
+
+def test_speed_changes_the_model_and_never_the_voice() -> None:
+    fast, fine = plan(optimize_for_speed=True), plan(optimize_for_speed=False)
+    a, b = fast.segments[0].attempts[0], fine.segments[0].attempts[0]
+    assert (a.model, b.model) == ("eleven_flash_v2_5", "eleven_multilingual_v2")
+    assert a.voice == b.voice
+    assert a.voice_key != b.voice_key
+
+
+def test_formats_share_voice_keys_and_not_renditions() -> None:
+    mp3, wav = plan(output_format="mp3"), plan(output_format="wav")
+    assert mp3.segments[0].attempts == wav.segments[0].attempts
+    assert mp3.rendition_key != wav.rendition_key
+    assert mp3.output_format == "mp3_24000_128"
+
+
+def test_owners_share_nothing() -> None:
+    one, two = plan(tenant="one"), plan(tenant="two")
+    assert one.segments[0].attempts[0].voice_key != two.segments[0].attempts[0].voice_key
+    assert one.rendition_key != two.rendition_key
+
+
+def test_segments_lead_back_to_the_callers_characters() -> None:
+    text = "  The flat\n has   two rooms.  The rent is low. "
+    made = plan(text=text)
+    assert [s.text for s in made.segments] == ["The flat has two rooms.", "The rent is low."]
+    assert text[made.segments[1].source_start : made.segments[1].source_end] == "The rent is low."
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"agent_id": "nobody"}, UnknownAgent),
+        ({"language": "tlh"}, UnsupportedLanguage),
+        ({"output_format": "midi"}, UnsupportedFormat),
+        ({"text": ""}, TextEmpty),
+        ({"text": " ... !"}, TextEmpty),
+        ({"text": "a" * 5001}, TextTooLong),
+    ],
+)
+def test_what_cannot_be_done_is_refused(fields: dict[str, Any], error: type[RequestError]) -> None:
+    with pytest.raises(error):
+        plan(**fields)
+
+
+def test_equal_requests_are_decided_once() -> None:
+    planner = Planner(AgentSnapshot(), CHAIN, SpeechSettings())
+    request = SpeechRequest(tenant="default", text="Hello there.", agent_id="agent_123")
+    again = msgspec.structs.replace(request)
+    assert planner.plan(request) is planner.plan(again)
+
+
+def test_an_agents_own_settings_stand_over_its_profile() -> None:
+    agent = VoiceAgent("a", "A", "professional_male", voice_id="mine", style=0.3, speed=1.1)
+    planner = Planner(AgentSnapshot((agent,)), CHAIN, SpeechSettings())
+    made = planner.plan(SpeechRequest(tenant="t", text="Hello.", agent_id="a"))
+    first, second = made.segments[0].attempts
+    assert first.voice == "mine"
+    assert first.settings is not None
+    assert (first.settings.stability, first.settings.style, first.settings.speed) == (0.8, 0.3, 1.1)
+    assert second.settings is not None
+    assert second.settings.speed == 1.1
