@@ -1,0 +1,235 @@
+"""Single flight: one provider call for any number of equal segments asked for at the same time.
+
+A flight owns the task that reads the provider and keeps every chunk; callers are listeners, which
+replay what was said and then follow. Listeners come and go without effect on each other; when the
+last one leaves, a flight whose audio will be kept runs on, any other is stopped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+
+from core.deadline import Deadline
+from core.errors import Busy, DeadlineExceeded, SeiketsuError, SpeechError
+from core.providers.base import SpeechCall, SpeechProvider, WorkClass
+from core.speech import AudioChunk, SegmentPlan, SegmentTrace
+
+Keep = Callable[["Flight"], Awaitable[None]]
+"""Called once with a flight that ended well, before equal requests stop finding it."""
+
+
+class Flight:
+    """One provider call, its chunks so far and how it ended."""
+
+    def __init__(self, segment: SegmentPlan, board: FlightBoard, keep: Keep | None) -> None:
+        self.segment = segment
+        self.trace = SegmentTrace()
+        self.started_unix_s = time.time()
+        self.chunks: list[AudioChunk] = []
+        self.error: SeiketsuError | None = None
+        self.ended = False
+        self._board = board
+        self._keep = keep
+        self._listeners = 0
+        self._bytes = 0
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def key(self) -> str:
+        """The voice key of what was asked for."""
+        return self.segment.attempts[0].voice_key
+
+    def start(
+        self, provider: SpeechProvider, call_of: Callable[[SegmentTrace], SpeechCall]
+    ) -> None:
+        """Begin the call in a task of the flight's own."""
+        self._task = asyncio.create_task(
+            self._run(provider, call_of(self.trace)), name=f"flight-{self.key[:8]}"
+        )
+
+    def listen(self, *, joined: bool) -> Listener:
+        """A new listener; whoever takes it closes it."""
+        self._listeners += 1
+        return Listener(self, joined=joined)
+
+    def leave(self) -> None:
+        """One listener less; the last one out stops a flight whose audio nobody will keep."""
+        self._listeners -= 1
+        if self._listeners == 0 and self._task is not None:
+            if not self.ended and self._keep is None:
+                self._task.cancel()
+            if self._task.done():
+                self._board.release(self, self._take_bytes())
+
+    async def changed(self, seen: int) -> None:
+        """Wait until there are more than `seen` chunks, or the end."""
+        while len(self.chunks) <= seen and not self.ended:
+            await self._changed.wait()
+
+    async def stop(self) -> None:
+        """End the call now; listeners get an error."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _run(self, provider: SpeechProvider, call: SpeechCall) -> None:
+        try:
+            try:
+                async with (
+                    asyncio.timeout(call.deadline.left_s()),
+                    aclosing(provider.stream(self.segment.text, self.segment, call)) as stream,
+                ):
+                    async for chunk in stream:
+                        self._board.take(len(chunk.pcm))
+                        self._bytes += len(chunk.pcm)
+                        self.chunks.append(chunk)
+                        self._wake()
+            except SeiketsuError as error:
+                self.error = error
+            except TimeoutError:
+                self.error = DeadlineExceeded("The speech did not end in time.")
+            except asyncio.CancelledError:
+                self.error = SpeechError("The speech was stopped before its end.")
+                raise
+            except BaseException:
+                self.error = SpeechError("The speech failed for a reason of our own.")
+                raise
+            finally:
+                self.ended = True
+                if self.error is not None:
+                    self._board.forget(self)
+                self._wake()
+            if self.error is None and self._keep is not None:
+                await self._keep(self)
+        finally:
+            self._board.forget(self)
+            if self._listeners == 0:
+                self._board.release(self, self._take_bytes())
+
+    def _take_bytes(self) -> int:
+        taken, self._bytes = self._bytes, 0
+        return taken
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+
+class Listener:
+    """One caller's place on a flight."""
+
+    def __init__(self, flight: Flight, *, joined: bool) -> None:
+        self.flight = flight
+        self.joined = joined
+        """True when another request had begun the flight."""
+        self._open = True
+
+    async def chunks(self, deadline: Deadline) -> AsyncGenerator[AudioChunk, None]:
+        """Every chunk from the first on.
+
+        A flight that has failed already is an error before any chunk: none should be heard.
+
+        Raises:
+            SeiketsuError: what ended the flight.
+            DeadlineExceeded: the first chunk was not there in time, or the last.
+        """
+        flight = self.flight
+        if flight.error is not None:
+            raise flight.error.with_traceback(None)
+        position = 0
+        while True:
+            while position < len(flight.chunks):
+                yield flight.chunks[position]
+                position += 1
+            if flight.error is not None:
+                raise flight.error.with_traceback(None)
+            if flight.ended:
+                return
+            left = deadline.left_s() if position else deadline.first_audio_left_s()
+            try:
+                async with asyncio.timeout(left):
+                    await flight.changed(position)
+            except TimeoutError as error:
+                raise DeadlineExceeded() from error
+
+    def close(self) -> None:
+        """Give the place back; calling it again does nothing."""
+        if self._open:
+            self._open = False
+            self.flight.leave()
+
+
+class FlightBoard:
+    """All flights of a process, found by voice key; bounds the audio they hold."""
+
+    def __init__(self, provider: SpeechProvider, *, max_bytes: int) -> None:
+        self._provider = provider
+        self._max_bytes = max_bytes
+        self._shared: dict[str, Flight] = {}
+        self._all: set[Flight] = set()
+        self.held_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def join(
+        self,
+        segment: SegmentPlan,
+        deadline: Deadline,
+        *,
+        work_class: WorkClass,
+        share: bool,
+        keep: Keep | None,
+    ) -> Listener:
+        """Listen to the flight of this segment, starting one where there is none.
+
+        `share` false neither joins a flight nor lets others join it. `keep` receives a flight of
+        ours that ended well.
+
+        Raises:
+            Busy: the process holds too much unheard audio already.
+        """
+        key = segment.attempts[0].voice_key
+        if share and key in self._shared:
+            return self._shared[key].listen(joined=True)
+        if self.held_bytes >= self._max_bytes:
+            raise Busy("Too much audio is under way in this process.", retry_after_s=1.0)
+        flight = Flight(segment, self, keep)
+        self._all.add(flight)
+        if share:
+            self._shared[key] = flight
+        listener = flight.listen(joined=False)
+        flight.start(
+            self._provider,
+            lambda trace: SpeechCall(deadline=deadline, trace=trace, work_class=work_class),
+        )
+        return listener
+
+    def take(self, size_bytes: int) -> None:
+        """Count audio that a flight received.
+
+        Raises:
+            Busy: it is more than the process may hold.
+        """
+        self.held_bytes += size_bytes
+        if self.held_bytes > self._max_bytes:
+            self.held_bytes -= size_bytes
+            raise Busy("Too much audio is under way in this process.", retry_after_s=1.0)
+
+    def forget(self, flight: Flight) -> None:
+        """Let no further request join this flight."""
+        if self._shared.get(flight.key) is flight:
+            del self._shared[flight.key]
+
+    def release(self, flight: Flight, size_bytes: int) -> None:
+        """The flight is over and nobody listens: its audio is no longer held."""
+        self.held_bytes -= size_bytes
+        self._all.discard(flight)
+
+    async def aclose(self) -> None:
+        """Stop every flight."""
+        await asyncio.gather(*(flight.stop() for flight in tuple(self._all)))
