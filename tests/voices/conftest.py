@@ -1,0 +1,32 @@
+"""Fixtures of the voice tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from core.providers.local import LocalProvider
+from core.voices.hibari import Hibari
+from tests.recogniser import Recogniser
+
+
+@pytest.fixture(scope="session")
+def recogniser() -> Recogniser:
+    """The recogniser, loaded once."""
+    return Recogniser()
+
+
+@pytest.fixture(scope="session")
+def hibari() -> Hibari:
+    """The English engine, in this process."""
+    return Hibari()
+
+
+@pytest.fixture
+async def local(voice_server: Path) -> AsyncIterator[LocalProvider]:
+    """A client of the shared voice server."""
+    provider = LocalProvider(voice_server)
+    yield provider
+    await provider.aclose()
