@@ -1,0 +1,139 @@
+"""`python -m benchmarks.emulator`: serves until SIGTERM or SIGINT.
+
+Prints one line of JSON with `url` and `pid` when it is ready.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final, get_args
+
+import uvloop
+from aiohttp import web
+
+from benchmarks.emulator.app import make_app
+from benchmarks.emulator.catalogue import PLANS
+from benchmarks.emulator.faults import FaultRule, read_rules
+from benchmarks.emulator.latency import LatencyName
+from benchmarks.emulator.speakers import AudioKind
+from benchmarks.emulator.state import EmulatorSettings
+
+_STOP_S: Final = 0.5
+
+
+def _rules(text: str) -> tuple[FaultRule, ...]:
+    try:
+        return tuple(read_rules(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _count(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError("must be a whole number from 1")
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(
+        prog="benchmarks.emulator",
+        description="Emulates the ElevenLabs speech API on a real port, with seeded faults.",
+    )
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    made.add_argument("--port", type=int, default=0, help="port; 0: the system chooses")
+    made.add_argument("--plan", choices=list(PLANS), default="creator")
+    made.add_argument("--concurrency", type=_count, help="requests at once, instead of the plan's")
+    made.add_argument(
+        "--audio",
+        choices=get_args(AudioKind),
+        default="words",
+        help="words: real speech; clips: a ready-made bank, for load; coded: one burst per word",
+    )
+    made.add_argument("--seed", type=int, default=0, help="of jitter and faults")
+    made.add_argument("--faults", type=_rules, default=(), help="JSON: one rule or a list")
+    made.add_argument(
+        "--latency",
+        choices=get_args(LatencyName),
+        default="recorded",
+        help="recorded: by the model; flash, multilingual: that model's for all; none: at once",
+    )
+    made.add_argument(
+        "--key", action="append", default=[], help="accepted key, may be repeated; none: any"
+    )
+    made.add_argument("--credits", type=int, help="credits of the period, instead of the plan's")
+    made.add_argument("--queue-ms", type=int, default=50, help="wait of a request over the limit")
+    made.add_argument("--region", default="europe-west4", help="value of x-region")
+    made.add_argument(
+        "--stdin-guard", action="store_true", help="end when standard input is closed"
+    )
+    return made
+
+
+async def _serve(options: argparse.Namespace) -> None:
+    settings = EmulatorSettings(
+        plan=options.plan,
+        concurrency=options.concurrency,
+        audio=options.audio,
+        seed=options.seed,
+        latency=options.latency,
+        keys=tuple(options.key),
+        credit_limit=options.credits,
+        queue_ms=options.queue_ms,
+        region=options.region,
+        faults=tuple(options.faults),
+    )
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    guard: asyncio.Task[None] | None = None
+    if options.stdin_guard:
+        guard = asyncio.create_task(_wait_for_end_of_input(stop))
+    runner = web.AppRunner(
+        make_app(settings),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=_STOP_S,
+        keepalive_timeout=120,
+    )
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, options.host, options.port, backlog=1024).start()
+        port = runner.addresses[0][1]
+        host = f"[{options.host}]" if ":" in options.host else options.host
+        ready = {"url": f"http://{host}:{port}", "pid": os.getpid()}
+        sys.stdout.write(json.dumps(ready) + "\n")
+        sys.stdout.flush()
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        if guard is not None:
+            guard.cancel()
+
+
+async def _wait_for_end_of_input(stop: asyncio.Event) -> None:
+    """Standard input ends when the parent does, however it dies."""
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, sys.stdin)
+    while await reader.read(1024):
+        pass
+    stop.set()
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    options = parser().parse_args(arguments)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(options))
+
+
+if __name__ == "__main__":
+    main()
