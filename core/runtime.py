@@ -1,0 +1,213 @@
+"""The one place where concretes meet: builds what the settings describe and closes all of it.
+
+Opened by the gateway's lifespan and by every worker; nothing else makes clients, pools or tasks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
+
+import msgspec
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from core.agents import AgentSnapshot
+from core.analytics.recorder import Recorder
+from core.audio.codecs import CodecPool
+from core.cache.memory import MemoryTier
+from core.cache.shared import SharedTier
+from core.cache.tiered import SpeechCache
+from core.embedded import with_default_places
+from core.providers import elevenlabs_http
+from core.providers.base import SpeechProvider
+from core.providers.elevenlabs_http import open_elevenlabs
+from core.providers.local import LocalProvider
+from core.redis import open_redis
+from core.resilience.audible import Audible
+from core.resilience.race import Race
+from core.resilience.retry import Retry
+from core.results import ResultStore
+from core.settings import PLAN_CONCURRENCY, Settings, UpstreamSettings
+from core.signing import load_signing_key
+from core.synthesis.flight import FlightBoard
+from core.synthesis.limiter import Limited, Limiter
+from core.synthesis.plan import ChainLink, Planner
+from core.synthesis.reply import ReplyParts
+from core.synthesis.service import SpeechService, deadline_maker
+
+log = structlog.get_logger(__name__)
+
+_CALLS_PER_VOICE_PROCESS = 2
+"""Calls under way for each child of the voice server: one at work and one ready to follow. The rest
+wait here, where the first segments of utterances go before later ones."""
+
+_CACHE_CONNECTIONS = 24
+_STATE_CONNECTIONS = 16
+_RETRY_PAUSE_S = 0.05
+_LOCAL_TRIES = 3
+"""The local voice costs nothing and is the last of the chain: a crash may hit one request twice."""
+_READY_S = 1.0
+_DRAIN_S = 2.0
+"""Longest wait at the end for audio that was paid for to reach the shared cache."""
+
+
+class Runtime(msgspec.Struct, frozen=True):
+    """Everything that is open."""
+
+    settings: Settings
+    service: SpeechService
+    results: ResultStore
+    recorder: Recorder
+    agents: AgentSnapshot
+    cache: SpeechCache
+    board: FlightBoard
+    limiters: tuple[Limiter, ...]
+    local: LocalProvider
+    state: Redis
+
+    async def ready(self) -> dict[str, bool]:
+        """What a load balancer wants to know, by part; bounded to about a second.
+
+        Only the local voice is needed: without Redis speech goes on.
+        """
+        voice, state = await asyncio.gather(self._voice_ready(), self._state_ready())
+        return {"local_voice": voice, "state_store": state}
+
+    def gauges(self) -> dict[str, int]:
+        """What is under way in this process at this moment."""
+        gauges = {"flights": len(self.board), "held_audio_bytes": self.board.held_bytes}
+        for limiter in self.limiters:
+            gauges[f"{limiter.name}_in_use"] = limiter.in_use
+            gauges[f"{limiter.name}_waiting"] = limiter.waiting
+            gauges[f"{limiter.name}_limit"] = limiter.limit
+        return gauges
+
+    async def _voice_ready(self) -> bool:
+        try:
+            async with asyncio.timeout(_READY_S):
+                status = await self.local.status()
+                return status.ready > 0
+        except Exception as error:  # whatever it is, the voice is not ready
+            log.debug("voice_not_ready", kind=type(error).__name__)
+            return False
+
+    async def _state_ready(self) -> bool:
+        try:
+            async with asyncio.timeout(_READY_S):
+                await self.state.ping()
+                return True
+        except (RedisError, OSError, RuntimeError):
+            return False
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Build everything; leaving the block closes it in the opposite order."""
+    settings = with_default_places(settings)
+    async with AsyncExitStack() as stack:
+        state = _redis(
+            stack, settings.redis.state_url, settings.redis.state_timeout_s, _STATE_CONNECTIONS
+        )
+        audio = _redis(
+            stack, settings.redis.cache_url, settings.redis.timeout_s, _CACHE_CONNECTIONS
+        )
+        codecs = await stack.enter_async_context(CodecPool())
+        cache = SpeechCache(
+            MemoryTier(settings.cache.memory_bytes),
+            SharedTier(audio, timeout_s=settings.redis.timeout_s, ttl_s=settings.cache.ttl_s),
+            ttl_s=settings.cache.ttl_s,
+        )
+        stack.push_async_callback(cache.aclose)
+        stack.push_async_callback(cache.drain, _DRAIN_S)
+
+        local = LocalProvider(settings.voice_socket)
+        local_calls = settings.voices.processes * _CALLS_PER_VOICE_PROCESS
+        local_limiter = Limiter(
+            "local",
+            limit=local_calls,
+            cap=local_calls,
+            queue_limit=settings.voices.queue_limit,
+        )
+        arms: list[SpeechProvider] = [
+            Audible(
+                Limited(Retry(local, tries=_LOCAL_TRIES, pause_s=_RETRY_PAUSE_S), local_limiter)
+            )
+        ]
+        chain = [ChainLink("local", "")]
+        limiters = [local_limiter]
+        if settings.upstream.enabled:
+            arm, limiter = await _upstream_arm(stack, settings.upstream)
+            arms.insert(0, arm)
+            limiters.insert(0, limiter)
+            chain.insert(
+                0, ChainLink("elevenlabs", _account(settings.upstream), elevenlabs_http.ENGINE)
+            )
+        race = Race(arms, reserve_s=settings.speech.fallback_reserve_ms / 1000)
+        stack.push_async_callback(race.aclose)
+        board = FlightBoard(race, max_bytes=settings.speech.max_flight_bytes)
+        stack.push_async_callback(board.aclose)
+
+        agents = AgentSnapshot()
+        service = SpeechService(
+            settings,
+            Planner(agents, chain, settings.speech),
+            cache,
+            ReplyParts(
+                cache=cache,
+                board=board,
+                codecs=codecs,
+                new_deadline=deadline_maker(settings),
+                lookahead_segments=settings.speech.lookahead_segments,
+            ),
+        )
+        results = ResultStore(
+            state, await load_signing_key(state, settings), settings.cache.result_ttl_s
+        )
+        yield Runtime(
+            settings=settings,
+            service=service,
+            results=results,
+            recorder=Recorder(),
+            agents=agents,
+            cache=cache,
+            board=board,
+            limiters=tuple(limiters),
+            local=local,
+            state=state,
+        )
+
+
+def _redis(stack: AsyncExitStack, url: str, timeout_s: float, connections: int) -> Redis:
+    client = open_redis(url, timeout_s=timeout_s, max_connections=connections)
+    stack.push_async_callback(client.aclose)
+    return client
+
+
+async def _upstream_arm(
+    stack: AsyncExitStack, settings: UpstreamSettings
+) -> tuple[SpeechProvider, Limiter]:
+    limiter = Limiter(
+        "elevenlabs",
+        limit=PLAN_CONCURRENCY[settings.plan],
+        cap=settings.max_concurrent,
+        queue_limit=settings.queue_limit,
+    )
+    provider = open_elevenlabs(settings, on_concurrency=limiter.follow)
+    warming = asyncio.create_task(provider.warm(), name="upstream-warm")
+
+    async def stop_warming() -> None:
+        warming.cancel()
+        await asyncio.wait([warming])
+
+    stack.push_async_callback(stop_warming)
+    return Audible(
+        Limited(Retry(provider, tries=settings.tries, pause_s=_RETRY_PAUSE_S), limiter)
+    ), limiter
+
+
+def _account(settings: UpstreamSettings) -> str:
+    return settings.account or (urlsplit(settings.base_url).hostname or "")

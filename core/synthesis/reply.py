@@ -1,0 +1,163 @@
+"""One utterance on its way out: segments in order, joined, encoded, measured and kept."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+import msgspec
+
+from core.audio.codecs import CodecPool, compress, open_encoder, pieces
+from core.audio.formats import OutputFormat
+from core.audio.joiner import Joiner
+from core.audio.pcm import duration_ms, samples_of
+from core.audio.quality import quality_score
+from core.cache.envelope import RenditionEntry, SegmentEntry
+from core.cache.tiered import Lookup, SpeechCache
+from core.deadline import Deadline
+from core.speech import Provenance, SpeechPlan, SpeechTrace, WordTiming
+from core.synthesis.flight import Flight, FlightBoard
+from core.synthesis.segments import Commit, SegmentVoice, provenance_of
+
+
+class ReplyParts(msgspec.Struct, frozen=True):
+    """What every reply of a process shares."""
+
+    cache: SpeechCache
+    board: FlightBoard
+    codecs: CodecPool
+    new_deadline: Callable[[], Deadline]
+    """The time of a segment that is begun while an earlier one is being heard."""
+    lookahead_segments: int
+
+
+class Reply:
+    """Made for one request; `encoded()` is read once."""
+
+    def __init__(
+        self, plan: SpeechPlan, fmt: OutputFormat, trace: SpeechTrace, parts: ReplyParts
+    ) -> None:
+        self._plan = plan
+        self._format = fmt
+        self._trace = trace
+        self._parts = parts
+        self.rendition: RenditionEntry | None = None
+        """The complete reply; there once `encoded()` has come to its end."""
+
+    async def encoded(
+        self, deadline: Deadline, lookup: Lookup, commit: Commit
+    ) -> AsyncGenerator[bytes, None]:
+        """Encoded bytes as they become ready; the first item holds the first audible sample.
+
+        Raises:
+            SpeechError, Busy: see `SegmentVoice.chunks`.
+        """
+        voices = [self._voice(index, deadline, lookup) for index in range(len(self._plan.segments))]
+        encoder = open_encoder(self._format, self._parts.codecs)
+        joiner = Joiner()
+        body: list[bytes] = []
+        words: list[WordTiming] = []
+        weighted_quality = 0.0
+        try:
+            for index, voice in enumerate(voices):
+                self._trace.segments.append(voice.result)
+                voice.start()
+                if commit == "segment":
+                    # Nothing is heard before all of it is there, so nothing is worth waiting for.
+                    self._start_ahead(voices, index)
+                pcm: list[bytes] = []
+                async with aclosing(voice.chunks(commit)) as chunks:
+                    async for chunk in chunks:
+                        if not pcm:
+                            self._start_ahead(voices, index)
+                        joined = joiner.add(self._plan.segments[index], chunk)
+                        pcm.append(joined.pcm)
+                        words.extend(joined.words)
+                        for piece in pieces(joined.pcm):
+                            data = await encoder.feed(piece)
+                            if data:
+                                body.append(data)
+                                self._heard()
+                                yield data
+                joiner.end_segment()
+                voice.close()
+                weighted_quality += self._quality(index, b"".join(pcm))
+            tail = await encoder.finish()
+            body.append(tail)
+            self._complete(
+                voices,
+                RenditionEntry(
+                    output_format=self._plan.output_format,
+                    audio=encoder.seal(b"".join(body)),
+                    duration_ms=duration_ms(joiner.samples),
+                    quality_score=round(weighted_quality / max(1, joiner.samples), 3),
+                    words=tuple(words),
+                    provenance=_whole([voice.result.provenance for voice in voices]),
+                ),
+            )
+            if tail:
+                self._heard()
+                yield tail
+        finally:
+            for voice in voices:
+                voice.close()
+
+    def _heard(self) -> None:
+        if self._trace.first_audio_ms is None:
+            self._trace.first_audio_ms = self._trace.now_ms()
+
+    def _quality(self, index: int, pcm: bytes) -> float:
+        """The segment's score times its samples."""
+        score = quality_score(pcm, self._plan.segments[index].text, self._plan.language).score
+        return score * samples_of(len(pcm))
+
+    def _complete(self, voices: list[SegmentVoice], rendition: RenditionEntry) -> None:
+        """Keep the reply before its last byte leaves, so that the next equal request finds it."""
+        plan = self._plan
+        self.rendition = rendition
+        self._trace.quality_score = rendition.quality_score
+        self._trace.duration_ms = rendition.duration_ms
+        if plan.enable_caching and not any(voice.result.fallback for voice in voices):
+            self._parts.cache.admit_rendition(plan.tenant, plan.rendition_key, rendition)
+
+    def _start_ahead(self, voices: list[SegmentVoice], index: int) -> None:
+        for voice in voices[index + 1 : index + 1 + self._parts.lookahead_segments]:
+            voice.start()
+
+    def _voice(self, index: int, deadline: Deadline, lookup: Lookup) -> SegmentVoice:
+        plan, parts = self._plan, self._parts
+        voice = SegmentVoice(
+            plan.segments[index],
+            board=parts.board,
+            codecs=parts.codecs,
+            new_deadline=(lambda: deadline) if index == 0 else parts.new_deadline,
+            work_class="live" if plan.origin == "live" else "bulk",
+            keep=self._keep if plan.enable_caching else None,
+        )
+        found = lookup.segments.get(index)
+        if found is not None:
+            voice.use(*found)
+        return voice
+
+    async def _keep(self, flight: Flight) -> None:
+        """Admit what the asked voice said; what a fallback spoke is kept nowhere."""
+        winner = flight.trace.winner
+        if winner is None or winner.voice_key != flight.key:
+            return
+        pcm = b"".join(chunk.pcm for chunk in flight.chunks)
+        codec, audio = await compress(pcm, self._parts.codecs)
+        entry = SegmentEntry(
+            codec=codec,
+            audio=audio,
+            samples=samples_of(len(pcm)),
+            words=tuple(word for chunk in flight.chunks for word in chunk.words),
+            provenance=provenance_of(flight),
+        )
+        self._parts.cache.admit_segment(self._plan.tenant, flight.key, entry)
+
+
+def _whole(spoken: list[Provenance | None]) -> Provenance:
+    """The first segment's voice, with the price of all."""
+    known = [provenance for provenance in spoken if provenance is not None]
+    costs = [provenance.credits for provenance in known if provenance.credits is not None]
+    return msgspec.structs.replace(known[0], credits=sum(costs) if costs else None)

@@ -1,0 +1,162 @@
+"""The pipeline on one screen: request -> plan -> cache -> flights of providers -> reply.
+
+Called by the routes of the gateway and by workers; the one place that knows the whole way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+
+from core.audio.formats import resolve
+from core.cache.envelope import RenditionEntry
+from core.cache.tiered import SpeechCache
+from core.deadline import Deadline
+from core.errors import SeiketsuError, SpeechError
+from core.settings import Settings
+from core.speech import Provenance, SpeechPlan, SpeechRequest, SpeechTrace
+from core.synthesis.plan import Planner
+from core.synthesis.reply import Reply, ReplyParts
+from core.synthesis.segments import Commit
+
+
+class SpeechService:
+    """Turns requests into speech."""
+
+    def __init__(
+        self, settings: Settings, planner: Planner, cache: SpeechCache, parts: ReplyParts
+    ) -> None:
+        self._settings = settings
+        self._planner = planner
+        self._cache = cache
+        self._parts = parts
+
+    def plan(self, request: SpeechRequest) -> SpeechPlan:
+        """Decide a request; pure.
+
+        Raises:
+            RequestError: it cannot be carried out as it is.
+        """
+        return self._planner.plan(request)
+
+    def new_trace(self, request_id: str, request: SpeechRequest) -> SpeechTrace:
+        """The record of a request that begins now."""
+        return SpeechTrace(
+            request_id=request_id,
+            tenant=request.tenant,
+            agent_id=request.agent_id,
+            origin=request.origin,
+            characters=len(request.text),
+        )
+
+    def new_deadline(self) -> Deadline:
+        """The time of a request that begins now."""
+        return deadline_maker(self._settings)()
+
+    def peek(self, plan: SpeechPlan, trace: SpeechTrace) -> RenditionEntry | None:
+        """The complete reply if this process's memory has it; waits for nothing."""
+        if not plan.enable_caching:
+            return None
+        entry = self._cache.peek_rendition(plan.tenant, plan.rendition_key)
+        if entry is None:
+            return None
+        self._begin(plan, trace)
+        self._from_cache(trace, entry, "memory")
+        return entry
+
+    async def speak(
+        self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
+    ) -> AsyncGenerator[bytes, None]:
+        """Encoded bytes as they become ready; the first item holds the first audible sample.
+
+        Raises:
+            SpeechError, Busy: no speech; after the first item the reply is broken off and must not
+                be ended as if it were whole.
+        """
+        async with aclosing(self._speak(plan, trace, deadline, "chunk", [])) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    async def whole(
+        self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
+    ) -> RenditionEntry:
+        """The complete reply, with exact container headers.
+
+        Raises:
+            SpeechError, Busy: no speech.
+        """
+        done: list[RenditionEntry] = []
+        async with aclosing(self._speak(plan, trace, deadline, "segment", done)) as pieces:
+            async for _ in pieces:
+                pass
+        return done[0]
+
+    async def _speak(
+        self,
+        plan: SpeechPlan,
+        trace: SpeechTrace,
+        deadline: Deadline,
+        commit: Commit,
+        done: list[RenditionEntry],
+    ) -> AsyncGenerator[bytes, None]:
+        self._begin(plan, trace)
+        try:
+            lookup = await self._cache.lookup(plan, trace)
+            if lookup.rendition is not None and lookup.rendition_source is not None:
+                self._from_cache(trace, lookup.rendition, lookup.rendition_source)
+                done.append(lookup.rendition)
+                yield lookup.rendition.audio
+                return
+            reply = Reply(plan, resolve(plan.output_format, 0), trace, self._parts)
+            async with aclosing(reply.encoded(deadline, lookup, commit)) as pieces:
+                async for piece in pieces:
+                    if trace.provider is None:
+                        self._spoken(trace)
+                    trace.audio_bytes += len(piece)
+                    yield piece
+            if reply.rendition is None:
+                raise SpeechError("The speech did not come to its end.")
+            done.append(reply.rendition)
+            self._spoken(trace)
+        except SeiketsuError as error:
+            trace.error_code = error.code
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            trace.error_code = trace.error_code or "client_gone"
+            raise
+        finally:
+            trace.processing_ms = trace.now_ms()
+
+    def _begin(self, plan: SpeechPlan, trace: SpeechTrace) -> None:
+        trace.language = plan.language
+        trace.output_format = plan.output_format
+        trace.characters = plan.characters
+        trace.plan_ms = trace.now_ms()
+
+    def _spoken(self, trace: SpeechTrace) -> None:
+        """Say whose voice is heard: the first segment's, and whether any was a fallback."""
+        first = trace.segments[0].provenance if trace.segments else None
+        if first is not None:
+            self._name(trace, first)
+        trace.fallback = any(segment.fallback for segment in trace.segments)
+
+    def _from_cache(self, trace: SpeechTrace, entry: RenditionEntry, source: str) -> None:
+        trace.rendition_source = "memory" if source == "memory" else "redis"
+        self._name(trace, entry.provenance)
+        trace.duration_ms = entry.duration_ms
+        trace.quality_score = entry.quality_score
+        trace.audio_bytes = len(entry.audio)
+        trace.first_audio_ms = trace.processing_ms = trace.now_ms()
+
+    def _name(self, trace: SpeechTrace, provenance: Provenance) -> None:
+        trace.provider = provenance.provider
+        trace.voice = provenance.voice
+        trace.model = provenance.model
+
+
+def deadline_maker(settings: Settings) -> Callable[[], Deadline]:
+    """Makes deadlines that start when they are made."""
+    first_audio_s = settings.speech.response_timeout_ms / 1000
+    whole_s = settings.upstream.timeout_s
+    return lambda: Deadline.after(first_audio_s=first_audio_s, whole_s=whole_s)
