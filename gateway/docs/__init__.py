@@ -1,0 +1,1 @@
+"""The documentation that the gateway serves about itself."""

@@ -1,0 +1,172 @@
+"""The OpenAPI document: Litestar's own of the ordinary routes, and the plain ASGI routes added.
+
+Everything comes from the structs of `gateway.messages` and the table of `gateway.errors`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from core.audio.formats import FORMATS
+from gateway.errors import STATUS, ErrorBody, ErrorRow, error_table
+from gateway.messages import SynthesizeReply, SynthesizeRequest
+
+_REF: Final = "#/components/schemas/{name}"
+_PREFIX: Final = "/api/v1/voice"
+
+_REFUSALS: Final = {
+    400: "The body is not valid",
+    401: "No key, or not one of this gateway's",
+    403: "Without keys: not from this computer",
+    404: "No such voice agent",
+    405: "Only POST",
+    413: "The body is too large",
+    415: "The body is not JSON",
+    422: "The text cannot be spoken as asked",
+    500: "A fault of the gateway",
+    502: "No provider could speak the text",
+    503: "No room now; see Retry-After",
+    504: "Speech did not start in time",
+}
+
+SECURITY_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer"},
+    "xiApiKey": {"type": "apiKey", "in": "header", "name": "xi-api-key"},
+}
+SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"xiApiKey": []}, {}]
+
+_EXAMPLE: Final = {"text": "Hello! How can I help you today?", "voice_agent_id": "agent_123"}
+
+
+def complete_schema(generated: dict[str, Any]) -> dict[str, Any]:
+    """Litestar's document with the synthesis routes and the error table added."""
+    _, components = msgspec.json.schema_components(
+        [SynthesizeRequest, SynthesizeReply, ErrorBody], ref_template=_REF
+    )
+    known = generated.get("components", {})
+    return {
+        **generated,
+        "info": {**generated["info"], "description": _description(error_table())},
+        "paths": {**_speech_paths(), **generated.get("paths", {})},
+        "components": {
+            **known,
+            # Litestar names its copies of the same structs alike; those of msgspec are exact.
+            "schemas": {**known.get("schemas", {}), **components},
+            "securitySchemes": SECURITY_SCHEMES,
+        },
+    }
+
+
+def error_markdown(rows: list[ErrorRow]) -> str:
+    """The table of error codes."""
+    lines = [
+        "| code | status | meaning | what to do | retryable |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| `{row.code}` | {row.status} | {row.meaning} | {row.action} | "
+        f"{'yes' if row.retryable else 'no'} |"
+        for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _description(rows: list[ErrorRow]) -> str:
+    return (
+        "Text in, speech out. Send a key as `Authorization: Bearer KEY` or `xi-api-key: KEY`; a "
+        "gateway without keys answers programs on its own computer.\n\n"
+        "## Errors\n\nEvery error has the same body: `error.code` is stable, `error.message` says "
+        "what is wrong, `error.action` what to do, `error.retryable` whether the same request may "
+        "succeed later, and `error.request_id` names the request. An audio reply that breaks off "
+        "after its beginning is never ended cleanly: the connection is cut.\n\n"
+        f"{error_markdown(rows)}\n"
+    )
+
+
+def _speech_paths() -> dict[str, Any]:
+    return {
+        f"{_PREFIX}/synthesize": {
+            "post": _operation(
+                "synthesize",
+                "Speak a text",
+                "The reply is JSON with a link to the audio. When the Accept header prefers an "
+                "audio type (`audio/*`, `audio/mpeg`, `audio/wav`, `audio/pcm`), the reply is the "
+                "audio itself, from its first piece.",
+                {"application/json": {"schema": _ref("SynthesizeReply")}, **_audio_content()},
+            )
+        },
+        f"{_PREFIX}/streaming/synthesize/streaming": {
+            "post": _operation(
+                "streamSpeech",
+                "Speak a text as a stream of audio",
+                "The audio itself, from its first piece, with its measurements in headers.",
+                _audio_content(),
+            )
+        },
+    }
+
+
+def _operation(
+    operation_id: str, summary: str, description: str, content: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "operationId": operation_id,
+        "tags": ["Speech"],
+        "summary": summary,
+        "description": description,
+        "security": SECURITY,
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": _ref("SynthesizeRequest"), "example": _EXAMPLE}
+            },
+        },
+        "responses": {
+            "200": {"description": "Speech", "headers": _audio_headers(), "content": content},
+            **{str(status): _refusal(status, text) for status, text in _REFUSALS.items()},
+        },
+    }
+
+
+def _refusal(status: int, text: str) -> dict[str, Any]:
+    codes = ", ".join(f"`{code}`" for code, known in STATUS.items() if known == status)
+    headers = {"X-Request-Id": _header("Names this request", "string")}
+    if status == 503:
+        headers["Retry-After"] = _header("Seconds until it may be sent again", "integer")
+    return {
+        "description": f"{text}. Codes: {codes}",
+        "headers": headers,
+        "content": {"application/json": {"schema": _ref("ErrorBody")}},
+    }
+
+
+def _audio_content() -> dict[str, Any]:
+    types = dict.fromkeys(one.content_type for one in FORMATS.values())
+    return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in types}
+
+
+def _audio_headers() -> dict[str, Any]:
+    return {
+        "X-Request-Id": _header("Names this request", "string"),
+        "X-Provider": _header("Whose voice is heard (audio replies)", "string"),
+        "X-Voice-Id": _header("The provider's own id of the voice (audio replies)", "string"),
+        "X-Model": _header("The provider's model (audio replies)", "string"),
+        "X-Fallback": _header("Another provider than the first is heard", "string"),
+        "X-Cached": _header("No provider was called or waited for", "string"),
+        "X-Language": _header("The language spoken", "string"),
+        "X-Format": _header("Canonical name of the format", "string"),
+        "X-First-Audio-Ms": _header("Until the first audible piece", "number"),
+        "X-Quality-Score": _header("0 to 1, when it is known already", "number"),
+        "X-Duration-Ms": _header("Of the audio, when it is known already", "integer"),
+        "Server-Timing": _header("plan, cache, first_audio", "string"),
+    }
+
+
+def _header(description: str, kind: str) -> dict[str, Any]:
+    return {"description": description, "required": False, "schema": {"type": kind}}
+
+
+def _ref(name: str) -> dict[str, str]:
+    return {"$ref": _REF.format(name=name)}

@@ -1,0 +1,70 @@
+"""What the edge needs of the core, as protocols that `core.runtime` fulfils."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+from core.analytics.recorder import Recorder
+from core.cache.envelope import RenditionEntry
+from core.deadline import Deadline
+from core.results import ResultStore
+from core.settings import Settings
+from core.speech import SpeechPlan, SpeechRequest, SpeechTrace
+
+
+class Speech(Protocol):
+    """The speech service (`core.synthesis.service`)."""
+
+    def plan(self, request: SpeechRequest) -> SpeechPlan:
+        """Decide everything about a request. Raises `RequestError`."""
+        ...
+
+    def new_trace(self, request_id: str, request: SpeechRequest) -> SpeechTrace:
+        """The record of a request that begins now."""
+        ...
+
+    def new_deadline(self) -> Deadline:
+        """The time of a request that begins now."""
+        ...
+
+    def peek(self, plan: SpeechPlan, trace: SpeechTrace) -> RenditionEntry | None:
+        """The whole reply if this process holds it in memory."""
+        ...
+
+    def speak(
+        self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
+    ) -> AsyncGenerator[bytes, None]:
+        """The encoded reply piece by piece; whoever iterates closes it."""
+        ...
+
+    async def whole(
+        self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
+    ) -> RenditionEntry:
+        """The whole reply at once."""
+        ...
+
+
+class Runtime(Protocol):
+    """Everything a gateway process has open."""
+
+    @property
+    def service(self) -> Speech: ...
+
+    @property
+    def results(self) -> ResultStore: ...
+
+    @property
+    def recorder(self) -> Recorder: ...
+
+    def gauges(self) -> dict[str, int]:
+        """What is under way in this process at this moment."""
+        ...
+
+    async def ready(self) -> dict[str, bool]:
+        """Each part this process leans on, and whether it answers."""
+        ...
+
+
+RuntimeFactory = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
