@@ -1,0 +1,57 @@
+// What every k6 script shares: where the gateway is, the budgets, and how one request is made.
+
+import http from "k6/http";
+import { Rate, Trend } from "k6/metrics";
+
+export const budgets = JSON.parse(open("../benchmarks/budgets.json"));
+
+const BASE = __ENV.SEIKETSU_URL || "http://127.0.0.1:8000";
+const KEY = __ENV.SEIKETSU_KEY || "";
+const SPEAK = `${BASE}/api/v1/voice/streaming/synthesize/streaming`;
+
+// k6 sees bytes, not samples: the gateway sends no byte before the first audible piece, so the first
+// byte of the body stands for the first audio here. The listener of benchmarks/ decodes and is exact.
+export const firstAudio = {
+  cached: new Trend("first_audio_cached_ms", true),
+  uncached: new Trend("first_audio_uncached_ms", true),
+};
+export const wholeReply = {
+  cached: new Trend("whole_reply_cached_ms", true),
+  uncached: new Trend("whole_reply_uncached_ms", true),
+};
+export const spoken = new Rate("spoken");
+
+// Speaks `text` over REST streaming. `kind` is "cached" or "uncached" and chooses the metrics.
+export function speak(text, kind) {
+  const headers = { "Content-Type": "application/json" };
+  if (KEY) headers["Authorization"] = `Bearer ${KEY}`;
+  const body = JSON.stringify({
+    text,
+    voice_agent_id: "agent_123",
+    language: "en",
+    format: "mp3",
+  });
+  const reply = http.post(SPEAK, body, {
+    headers,
+    responseType: "binary",
+    timeout: "15s",
+    tags: { kind },
+  });
+  firstAudio[kind].add(reply.timings.waiting);
+  wholeReply[kind].add(reply.timings.duration);
+  return reply;
+}
+
+// A sentence that no run has asked for before, of about ten words.
+const STREETS = ["Maple", "Cedar", "Birch", "Walnut", "Willow", "Aspen", "Poplar", "Juniper"];
+export function freshSentence(vu, iteration) {
+  const street = STREETS[(vu * 3 + iteration) % STREETS.length];
+  const number = 100 + Math.floor(Math.random() * 899_900);
+  return `The house at ${number} ${street} Street is open for visits on Sunday.`;
+}
+
+// Readiness, once, before the load begins: a gateway that is not there fails the run.
+export function requireReady() {
+  const reply = http.get(`${BASE}/health/ready`, { timeout: "5s" });
+  if (reply.status !== 200) throw new Error(`${BASE} is not ready: status ${reply.status}`);
+}

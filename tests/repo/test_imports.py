@@ -1,0 +1,107 @@
+"""Every module imports alone and does nothing by it; the core loads no Rust and no web server."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PACKAGES = ("core", "gateway", "workers", "benchmarks")
+FOREIGN_TO_THE_CORE = {
+    *("litestar", "uvicorn", "arq", "orjson", "pydantic", "pydantic_core", "tokenizers"),
+    *("cryptography", "jwt", "jsonschema_rs", "gateway", "workers", "benchmarks", "tests"),
+}
+RUST = (b"rustc version", b"/rustc/")
+"""What the compiler leaves in a library, stripped ones included: its name and its source paths."""
+
+
+def _modules(root: Path, package: str) -> list[str]:
+    files = sorted((root / package).rglob("*.py"))
+    names = [".".join(path.relative_to(root).with_suffix("").parts) for path in files]
+    return [name.removesuffix(".__init__") for name in names if not name.endswith("__main__")]
+
+
+def _probe(root: Path, modules: list[str]) -> list[dict[str, Any]]:
+    run = subprocess.run(
+        [sys.executable, "-B", "tests/repo/probe.py", *modules],
+        cwd=root,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(root), "PYTHONWARNINGS": "error"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return [json.loads(line) for line in run.stdout.splitlines()]
+
+
+@functools.cache
+def _probed(root: Path) -> list[dict[str, Any]]:
+    modules = [name for package in PACKAGES for name in _modules(root, package)]
+    assert len(modules) > 20
+    with ThreadPoolExecutor(2) as pool:
+        halves = pool.map(functools.partial(_probe, root), (modules[::2], modules[1::2]))
+        found = [report for half in halves for report in half]
+    assert sorted(report["module"] for report in found) == sorted(modules)
+    return found
+
+
+@functools.cache
+def _is_rust(library: str) -> bool:
+    code = Path(library).read_bytes()
+    return any(mark in code for mark in RUST)
+
+
+@pytest.mark.timeout(150)
+def test_every_module_imports_alone(repository: Path) -> None:
+    broken = {r["module"]: r["error"] for r in _probed(repository) if r["error"]}
+    assert not broken
+
+
+@pytest.mark.timeout(150)
+def test_importing_does_nothing_else(repository: Path) -> None:
+    did = {report["module"]: report["did"] for report in _probed(repository) if report["did"]}
+    assert not did
+
+
+@pytest.mark.timeout(150)
+def test_the_core_loads_nothing_foreign(repository: Path) -> None:
+    for report in _probed(repository):
+        if report["module"].partition(".")[0] == "core":
+            roots = {name.partition(".")[0] for name in report["loaded"]}
+            assert not roots & FOREIGN_TO_THE_CORE, report["module"]
+
+
+@pytest.mark.timeout(150)
+def test_the_core_loads_no_rust_extension(repository: Path) -> None:
+    for report in _probed(repository):
+        if report["module"].partition(".")[0] == "core":
+            libraries = [f for f in report["loaded"].values() if f and f.endswith(".so")]
+            assert not [f for f in libraries if _is_rust(f)], report["module"]
+
+
+def test_rust_and_effects_would_be_seen(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.py").write_text(
+        "import threading, time\n"
+        f"open({str(tmp_path / 'out')!r}, 'w').close()\n"
+        "threading.Thread(target=time.sleep, args=(9,), daemon=True).start()\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-B", "tests/repo/probe.py", "orjson", "bad", "no_such_module"],
+        cwd=repository,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    orjson, bad, absent = (json.loads(line) for line in run.stdout.splitlines())
+    assert any(_is_rust(f) for f in orjson["loaded"].values() if f and f.endswith(".so"))
+    assert len(bad["did"]) == 2
+    assert "ModuleNotFoundError" in absent["error"]
