@@ -1,0 +1,195 @@
+"""Measures the gateway against its budgets: `python -m benchmarks.run [--ci] [--write]`.
+
+Prints a table; exits 1 when a budget is broken. `--ci` takes fewer samples and stays within
+`ci_seconds`; `--write` puts the tables into `benchmarks/RESULTS.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from benchmarks import budgets, scenarios
+from benchmarks.budgets import Budgets
+from benchmarks.stack import open_stack
+from benchmarks.stats import commit, machine, percentile, summary
+
+RESULTS: Final = Path(__file__).with_name("RESULTS.md")
+EMULATOR: Final = ("--audio", "clips", "--latency", "flash", "--concurrency", "60", "--seed", "7")
+
+
+class Size(msgspec.Struct, frozen=True):
+    """How many samples."""
+
+    cold_rounds: int
+    cached_requests: int
+    local_requests: int
+    slices: int
+    slice_s: float
+    pairs: int
+
+
+FULL: Final = Size(8, 4000, 200, 9, 2.0, 100)
+CI: Final = Size(4, 1500, 40, 5, 1.0, 24)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of the report."""
+
+    what: str
+    measured: str
+    budget: str
+    kept: bool
+
+
+def at_most(what: str, value: float, limit: float, shown: str) -> Row:
+    """A row whose figure may not be larger."""
+    return Row(what, shown, f"<= {limit:g}", value <= limit)
+
+
+def at_least(what: str, value: float, limit: float, shown: str) -> Row:
+    """A row whose figure may not be smaller."""
+    return Row(what, shown, f">= {limit:g}", value >= limit)
+
+
+async def measure(size: Size, limits: Budgets) -> list[Row]:
+    """Run every scenario."""
+    rows: list[Row] = []
+    async with open_stack(emulator=EMULATOR) as stack:
+        assert stack.emulator is not None
+        rows += count_rows(await scenarios.counts(stack), limits)
+        rows += cold_rows(
+            await scenarios.cold(stack, rounds=size.cold_rounds, concurrent=50, seed=3), limits
+        )
+        times = await scenarios.cached(stack, requests=size.cached_requests, concurrent=8)
+        rows += [
+            at_most(
+                "cached, 8 at once: first audio, ms p50 / p95 / p99",
+                percentile(times.first_audio_ms, 0.99),
+                limits.first_audio_ms.cached_p99,
+                summary(times.first_audio_ms),
+            ),
+            at_most("cached: failed", len(times.failed), 0, str(len(times.failed))),
+        ]
+        added = await scenarios.added_first_byte(stack, stack.emulator, pairs=size.pairs)
+        band = limits.ratios.band
+        rows.append(
+            at_most(
+                f"first audio added to the emulator's own, ms p50 (goal "
+                f"{limits.ratios.added_first_byte_ms_p50:g}, gate +{band:.0%})",
+                added.difference,
+                limits.ratios.added_first_byte_ms_p50 * (1 + band),
+                f"{added.difference:.2f} (n={len(added.ours)} pairs)",
+            )
+        )
+        ratio = await scenarios.cached_throughput(
+            stack, slices=size.slices, seconds=size.slice_s, connections=16
+        )
+        rows.append(
+            at_least(
+                f"cached throughput over a bare handler (goal "
+                f"{limits.ratios.cached_throughput:g}, gate -{band:.0%})",
+                ratio.quotient,
+                limits.ratios.cached_throughput * (1 - band),
+                f"{ratio.quotient:.2f} ({percentile(ratio.ours, 0.5):.0f} to "
+                f"{percentile(ratio.theirs, 0.5):.0f} a second, n={len(ratio.ours)} slices)",
+            )
+        )
+    async with open_stack() as stack:
+        await scenarios.local_ten_words(stack, requests=5)
+        times = await scenarios.local_ten_words(stack, requests=size.local_requests)
+        rows.append(
+            at_most(
+                "local voice, ten words, uncached: first audio, ms p50 / p95 / p99",
+                percentile(times.first_audio_ms, 0.5),
+                limits.first_audio_ms.uncached_local_p50,
+                summary(times.first_audio_ms),
+            )
+        )
+    return rows
+
+
+def count_rows(found: scenarios.Counts, limits: Budgets) -> list[Row]:
+    """Exact counts."""
+    expected = msgspec.structs.asdict(limits.counts)
+    return [
+        Row(name.replace("_", " "), f"{value:g}", f"= {expected[name]:g}", value == expected[name])
+        for name, value in msgspec.structs.asdict(found).items()
+    ]
+
+
+def cold_rows(times: scenarios.Times, limits: Budgets) -> list[Row]:
+    """Fifty callers with new texts."""
+    asked = times.providers.get("elevenlabs", 0) / max(1, len(times.first_audio_ms))
+    return [
+        at_most(
+            "cold, 50 at once: whole reply, ms p50 / p95 / p99",
+            percentile(times.whole_reply_ms, 0.95),
+            limits.whole_reply_ms.cold_50_p95,
+            summary(times.whole_reply_ms),
+        ),
+        at_most(
+            "cold, 50 at once: first audio, ms p50 / p95 / p99 (worst is gated)",
+            max(times.first_audio_ms),
+            limits.first_audio_ms.promise,
+            f"{summary(times.first_audio_ms)}, worst {max(times.first_audio_ms):.0f}",
+        ),
+        at_least(
+            "cold: share in the asked voice", asked, limits.ratios.asked_voice_min, f"{asked:.3f}"
+        ),
+        at_most("cold: underruns over 300 ms", times.underruns, 0, str(times.underruns)),
+        at_most("cold: failed", len(times.failed), 0, str(len(times.failed))),
+    ]
+
+
+def report(rows: list[Row], command: str, seconds: float) -> str:
+    """The tables as Markdown."""
+    lines = [
+        "# Results",
+        "",
+        f"`{command}` on commit {commit()}, {machine()}; {seconds:.0f} s.",
+        "",
+        "First audio is what an outside listener hears: the arrival of the piece that lets a",
+        "decoder produce the first sample over -45 dBFS. Machines like this one are shared and",
+        "noisy: compare ratios, not times of different runs.",
+        "",
+        "| what | measured | budget | kept |",
+        "|---|---|---|---|",
+    ]
+    lines += [
+        f"| {r.what} | {r.measured} | {r.budget} | {'yes' if r.kept else 'NO'} |" for r in rows
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Measure, print, judge."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--ci", action="store_true", help="fewer samples")
+    parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md")
+    options = parser.parse_args()
+    limits = budgets.load()
+    began = time.monotonic()
+    rows = asyncio.run(measure(CI if options.ci else FULL, limits))
+    seconds = time.monotonic() - began
+    if options.ci:
+        rows.append(at_most("seconds this took", seconds, limits.ci_seconds, f"{seconds:.0f}"))
+    command = "python -m benchmarks.run" + (" --ci" if options.ci else "")
+    text = report(rows, command, seconds)
+    print(text)
+    if options.write:
+        RESULTS.write_text(text)
+    broken = [row.what for row in rows if not row.kept]
+    for what in broken:
+        print(f"over budget: {what}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
