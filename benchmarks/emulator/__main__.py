@@ -20,7 +20,7 @@ from aiohttp import web
 from benchmarks.emulator.app import make_app
 from benchmarks.emulator.catalogue import PLANS
 from benchmarks.emulator.faults import FaultRule, read_rules
-from benchmarks.emulator.latency import LatencyName
+from benchmarks.emulator.latency import JITTER, LatencyName
 from benchmarks.emulator.speakers import AudioKind
 from benchmarks.emulator.state import EmulatorSettings
 
@@ -56,6 +56,7 @@ def parser() -> argparse.ArgumentParser:
         default="words",
         help="words: real speech; clips: a ready-made bank, for load; coded: one burst per word",
     )
+    made.add_argument("--jitter", type=float, default=JITTER, help="share that latencies vary by")
     made.add_argument("--seed", type=int, default=0, help="of jitter and faults")
     made.add_argument("--faults", type=_rules, default=(), help="JSON: one rule or a list")
     made.add_argument(
@@ -83,6 +84,7 @@ async def _serve(options: argparse.Namespace) -> None:
         audio=options.audio,
         seed=options.seed,
         latency=options.latency,
+        jitter=options.jitter,
         keys=tuple(options.key),
         credit_limit=options.credits,
         queue_ms=options.queue_ms,

@@ -26,7 +26,8 @@ _MULTILINGUAL_FIRST_S: Final = 0.545
 _MULTILINGUAL_CHARS: Final = (0, 40, 170, 600)
 _MULTILINGUAL_S: Final = (0.91, 1.09, 1.68, 5.62)
 _MULTILINGUAL_PER_CHAR_S: Final = (5.62 - 1.68) / (600 - 170)
-_JITTER: Final = 0.02
+JITTER: Final = 0.02
+"""Share of a time by which it varies both ways."""
 
 
 class Timing(msgspec.Struct, frozen=True):
@@ -39,7 +40,9 @@ class Timing(msgspec.Struct, frozen=True):
 INSTANT: Final = Timing(0.0, 0.0)
 
 
-def timing_of(name: LatencyName, family: Family, chars: int, rng: random.Random) -> Timing:
+def timing_of(
+    name: LatencyName, family: Family, chars: int, rng: random.Random, *, jitter: float = JITTER
+) -> Timing:
     """The times of one request; `name` other than `recorded` overrides the model's family."""
     if name == "none":
         return INSTANT
@@ -53,6 +56,6 @@ def timing_of(name: LatencyName, family: Family, chars: int, rng: random.Random)
         extra_s = _TURBO_EXTRA_S if family == "turbo" else 0.0
         first_s = FLASH_FIRST_S + extra_s
         total_s = FLASH_BASE_S + extra_s + chars * FLASH_PER_CHAR_S
-    first_s *= 1 + rng.uniform(-_JITTER, _JITTER)
-    total_s *= 1 + rng.uniform(-_JITTER, _JITTER)
+    first_s *= 1 + rng.uniform(-jitter, jitter)
+    total_s *= 1 + rng.uniform(-jitter, jitter)
     return Timing(first_s, max(first_s, total_s))

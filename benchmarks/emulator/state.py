@@ -12,7 +12,7 @@ from aiohttp import web
 from benchmarks.emulator.account import Account
 from benchmarks.emulator.calls import CallLog
 from benchmarks.emulator.faults import FaultBook, FaultRule
-from benchmarks.emulator.latency import LatencyName
+from benchmarks.emulator.latency import JITTER, LatencyName
 from benchmarks.emulator.speakers import AudioKind, open_speaker
 
 
@@ -25,6 +25,7 @@ class EmulatorSettings(msgspec.Struct, frozen=True):
     audio: AudioKind = "words"
     seed: int = 0
     latency: LatencyName = "recorded"
+    jitter: float = JITTER
     keys: tuple[str, ...] = ()
     """Accepted keys; none: any key is good, but there must be one."""
     credit_limit: int | None = None

@@ -104,7 +104,9 @@ async def _reply(
 ) -> Reply:
     settings = emulator.settings
     rng = random.Random(f"{settings.seed}/{call.id}")
-    timing = timing_of(settings.latency, asked.model.family, len(asked.text), rng)
+    timing = timing_of(
+        settings.latency, asked.model.family, len(asked.text), rng, jitter=settings.jitter
+    )
     seed = rng.getrandbits(32) if asked.seed is None else asked.seed
     wish = Wish(asked.text, asked.wire, asked.speed, seed)
     headers = _headers(emulator, gate, call, round(timing.first_byte_s * 1000))
