@@ -74,18 +74,22 @@ class FakeVoice:
             error = self.error_before[number] if number < len(self.error_before) else None
             if error is not None:
                 raise error
-            for index, piece in enumerate(self.pieces):
+            for index, chunk in enumerate(self.chunks_of(segment)):
                 if index == 1 and self.gate is not None:
                     await self.gate.wait()
                 if index:
                     await asyncio.sleep(self.between_s)
-                yield AudioChunk(piece)
+                yield chunk
             if self.error_after is not None:
                 raise self.error_after
             finished = True
         finally:
             self.open -= 1
             self.closed_early += not finished
+
+    def chunks_of(self, segment: SegmentPlan) -> list[AudioChunk]:
+        """What is said for a segment."""
+        return [AudioChunk(piece) for piece in self.pieces]
 
     async def aclose(self) -> None:
         """Nothing to release."""

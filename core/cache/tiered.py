@@ -79,6 +79,12 @@ class SpeechCache:
             return found
         return None
 
+    def peek_segment(self, tenant: str, voice_key: str) -> SegmentEntry | None:
+        """One segment from memory, without waiting: for what was admitted since the lookup. Not
+        counted: the lookup was."""
+        found = self.memory.peek(Keys.segment(tenant, voice_key))
+        return found if isinstance(found, SegmentEntry) else None
+
     async def lookup(self, plan: SpeechPlan, trace: SpeechTrace) -> Lookup:
         """What the tiers have of this plan, in at most one round trip.
 

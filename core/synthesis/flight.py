@@ -126,6 +126,8 @@ class Listener:
         self.flight = flight
         self.joined = joined
         """True when another request had begun the flight."""
+        self.complete = flight.ended
+        """True when the flight was over by then: nothing is waited for."""
         self._open = True
 
     async def chunks(self, deadline: Deadline) -> AsyncGenerator[AudioChunk, None]:

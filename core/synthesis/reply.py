@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from functools import partial
 
 import msgspec
 
@@ -133,11 +134,19 @@ class Reply:
             new_deadline=(lambda: deadline) if index == 0 else parts.new_deadline,
             work_class="live" if plan.origin == "live" else "bulk",
             keep=self._keep if plan.enable_caching else None,
+            peek=partial(self._peek, index),
         )
         found = lookup.segments.get(index)
         if found is not None:
             voice.use(*found)
         return voice
+
+    def _peek(self, index: int) -> SegmentEntry | None:
+        plan = self._plan
+        if not plan.enable_caching:
+            return None
+        key = plan.segments[index].attempts[0].voice_key
+        return self._parts.cache.peek_segment(plan.tenant, key)
 
     async def _keep(self, flight: Flight) -> None:
         """Admit what the asked voice said; what a fallback spoke is kept nowhere."""

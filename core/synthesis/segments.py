@@ -17,7 +17,7 @@ from core.cache.envelope import SegmentEntry
 from core.deadline import Deadline
 from core.errors import SpeechError, StoreError
 from core.providers.base import WorkClass
-from core.speech import AudioChunk, Provenance, SegmentPlan, SegmentResult
+from core.speech import AudioChunk, Provenance, SegmentPlan, SegmentResult, Source
 from core.synthesis.flight import Flight, FlightBoard, Keep, Listener
 
 log = structlog.get_logger(__name__)
@@ -43,6 +43,7 @@ class SegmentVoice:
         new_deadline: Callable[[], Deadline],
         work_class: WorkClass,
         keep: Keep | None,
+        peek: Callable[[], SegmentEntry | None],
     ) -> None:
         self._segment = segment
         self._board = board
@@ -51,6 +52,7 @@ class SegmentVoice:
         self._deadline: Deadline | None = None
         self._work_class = work_class
         self._keep = keep
+        self._peek = peek
         self._entry: SegmentEntry | None = None
         self._listener: Listener | None = None
         self.result = SegmentResult(source="flight")
@@ -58,7 +60,8 @@ class SegmentVoice:
     def use(self, entry: SegmentEntry, source: Literal["memory", "redis"]) -> None:
         """Take the audio from the cache."""
         self._entry = entry
-        self.result = SegmentResult(source=source, provenance=entry.provenance)
+        self.result.source = source
+        self.result.provenance = entry.provenance
 
     def start(self) -> None:
         """Begin speaking, or join who does.
@@ -67,8 +70,12 @@ class SegmentVoice:
             Busy: the process holds too much already.
         """
         if self._entry is None and self._listener is None:
-            self._deadline = self._new_deadline()
-            self._listener = self._join(self._segment, self._deadline)
+            # The lookup is some time ago: whoever spoke this meanwhile was paid for it.
+            found = self._peek()
+            if found is not None:
+                self.use(found, "memory")
+            else:
+                self._begin()
 
     async def chunks(self, commit: Commit) -> AsyncGenerator[AudioChunk, None]:
         """The segment's audio.
@@ -79,11 +86,13 @@ class SegmentVoice:
         Raises:
             SpeechError, Busy: no voice could speak it, or the one that was heard broke off.
         """
-        kept = await self._kept()
-        if kept is not None:
-            yield kept
-            return
         self.start()
+        if self._entry is not None:
+            kept = await self._kept(self._entry)
+            if kept is not None:
+                yield kept
+                return
+            self._begin()
         candidate = self._segment
         while True:
             listener, deadline = self._listener, self._deadline
@@ -118,18 +127,17 @@ class SegmentVoice:
             )
             self._listener = self._join(candidate, self._deadline)
 
-    async def _kept(self) -> AudioChunk | None:
+    async def _kept(self, entry: SegmentEntry) -> AudioChunk | None:
         """The audio that the cache had; one that cannot be decoded is a miss."""
-        if self._entry is None:
-            return None
         try:
-            return AudioChunk(await decompress(self._entry, self._codecs), self._entry.words)
+            return AudioChunk(await decompress(entry, self._codecs), entry.words)
         except StoreError as error:
             log.warning("kept_segment_unreadable", code=error.code)
-            self._entry = None
-            self.result.source = "flight"
-            self.result.provenance = None
             return None
+
+    def _begin(self) -> None:
+        self._deadline = self._new_deadline()
+        self._listener = self._join(self._segment, self._deadline)
 
     def close(self) -> None:
         """Give up the place on the flight; calling it again does nothing."""
@@ -148,10 +156,17 @@ class SegmentVoice:
 
     def _note(self, listener: Listener) -> None:
         provenance = provenance_of(listener.flight)
-        self.result.source = "joined" if listener.joined else "flight"
+        self.result.source = _source_of(listener)
         self.result.trace = listener.flight.trace
         self.result.provenance = provenance
         self.result.fallback = provenance.provider != self._segment.attempts[0].provider
+
+
+def _source_of(listener: Listener) -> Source:
+    if not listener.joined:
+        return "flight"
+    # An ended flight is found until its audio is in the memory tier: it is the same thing.
+    return "memory" if listener.complete else "joined"
 
 
 def provenance_of(flight: Flight) -> Provenance:
