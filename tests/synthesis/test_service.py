@@ -12,6 +12,7 @@ import pytest
 from benchmarks.wordcode import decode, encode, matches_segments
 from core.agents import AgentSnapshot
 from core.audio.codecs import CodecPool
+from core.cache.envelope import SegmentEntry
 from core.cache.memory import MemoryTier
 from core.cache.shared import SharedTier
 from core.cache.tiered import SpeechCache
@@ -20,7 +21,7 @@ from core.errors import AllProvidersFailed, ProviderUnavailable, StreamTruncated
 from core.redis import open_redis
 from core.resilience.race import Race
 from core.settings import Settings
-from core.speech import AudioChunk, SegmentPlan, SpeechRequest, SpeechTrace
+from core.speech import AudioChunk, Provenance, SegmentPlan, SpeechRequest, SpeechTrace
 from core.synthesis.flight import FlightBoard
 from core.synthesis.plan import ChainLink, Planner
 from core.synthesis.reply import ReplyParts
@@ -65,10 +66,13 @@ class Bench:
             ),
         )
 
-    async def close(self) -> None:
+    async def settled(self) -> None:
         async with asyncio.timeout(3):
             while len(self.board):
                 await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        await self.settled()
         assert self.board.held_bytes == 0
         assert self.asked.open == 0
         await self.cache.drain(2)
@@ -183,9 +187,7 @@ async def test_leaving_early_keeps_what_was_paid_for(bench: Bench) -> None:
     await anext(stream)
     await stream.aclose()
     assert trace.error_code == "client_gone"
-    async with asyncio.timeout(2):
-        while len(bench.board):
-            await asyncio.sleep(0.005)
+    await bench.settled()
     _, again = await bench.whole(TEXT)
     assert again.segments[0].source == "memory"
 
@@ -219,3 +221,16 @@ async def test_a_text_still_being_written_is_spoken_whole(bench: Bench) -> None:
     chunks = [chunk async for chunk in race.stream(written(), segment, call_of())]
     assert bench.asked.texts == ["The flat has two rooms."]
     assert chunks
+
+
+async def test_a_kept_segment_that_cannot_be_read_is_spoken_anew(bench: Bench) -> None:
+    plan, _ = bench.begin("I am here all day.")
+    key = plan.segments[0].attempts[0].voice_key
+    damaged = SegmentEntry("flac", b"no flac at all", 4, (), Provenance("x", "x", "x", "en"))
+    bench.cache.admit_segment("t", key, damaged)
+    entry, trace = await bench.whole("I am here all day.")
+    assert trace.segments[0].source == "flight"
+    assert matches_segments("I am here all day.", decode(entry.audio, 24_000)).ok
+    await bench.settled()
+    _, again = await bench.whole("I am here all day.", output_format="wav")
+    assert again.cached
