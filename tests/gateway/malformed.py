@@ -1,4 +1,7 @@
-"""A thousand malformed requests: never a fault of the gateway, never a hang, nothing left."""
+"""Malformed requests by the hundred: from the schema, around it, and on the bare wire.
+
+Each must get an answer of `ALLOWED` within `SLOWEST_S`; what they leave behind the caller checks.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,11 @@ from collections import Counter
 from typing import Any
 
 import httpx
-import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis import GenerationMode
 
-from tests.gateway.fakes import FakeSpeech
 from tests.gateway.server import Gateway
 
 SCHEMA_CASES = 60
@@ -70,35 +71,12 @@ odd_headers = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture
-def seen(gateway: Gateway, speech: FakeSpeech) -> Counter[int]:
-    return Counter()
-
-
-def calm(gateway: Gateway, speech: FakeSpeech) -> bool:
-    return speech.opened == speech.closed and all("_worker" in name for name in gateway.tasks())
-
-
-@pytest.mark.timeout(180)
-def test_a_thousand_malformed_requests(
-    gateway: Gateway, speech: FakeSpeech, seen: Counter[int]
-) -> None:
-    _from_schema(gateway, seen)
-    _from_bodies(gateway, seen)
-    _from_wire(gateway, seen)
-    assert seen.total() >= 1000, seen
-    assert seen[400] > 100, "hardly anything was malformed"
-    assert set(seen) <= ALLOWED | {0}, seen
-    gateway.wait_until(lambda: calm(gateway, speech) and gateway.connections() == 0, 10)
-    assert httpx.get(gateway.voice + "/performance").json()["requests_under_way"] == 0
-
-
 def _operation(found: Any) -> Any:
     """The operation, or the schema's error raised."""
     return found.ok()
 
 
-def _from_schema(gateway: Gateway, seen: Counter[int]) -> None:
+def from_schema(gateway: Gateway, seen: Counter[int]) -> None:
     schema = schemathesis.openapi.from_url(gateway.base + "/docs/openapi.json")
     operations = [_operation(found) for found in schema.get_all_operations()]
     assert len(operations) >= 8
@@ -121,7 +99,7 @@ def _from_schema(gateway: Gateway, seen: Counter[int]) -> None:
             one()
 
 
-def _from_bodies(gateway: Gateway, seen: Counter[int]) -> None:
+def from_bodies(gateway: Gateway, seen: Counter[int]) -> None:
     with httpx.Client(base_url=gateway.voice, timeout=10) as client:
 
         @settings(quick, max_examples=BODY_CASES)
@@ -142,7 +120,7 @@ def _from_bodies(gateway: Gateway, seen: Counter[int]) -> None:
         one()
 
 
-def _from_wire(gateway: Gateway, seen: Counter[int]) -> None:
+def from_wire(gateway: Gateway, seen: Counter[int]) -> None:
     """What is hardly HTTP: the server answers 400 or hangs up, and goes on."""
 
     @settings(quick, max_examples=WIRE_CASES)
