@@ -42,7 +42,7 @@ class SeiketsuError(Exception):
     """Root of the tree. `message` is for people and never contains secrets or callers' texts."""
 
     code: ClassVar[str] = "internal_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     action: ClassVar[str] = "Try again; if it stays, report the request id."
     """What the reader should do, one sentence; shown in the error body and the docs."""
 
@@ -231,6 +231,7 @@ class AllProvidersFailed(SpeechError):
         waits = [c.retry_after_s for c in causes if c.retry_after_s is not None]
         super().__init__(message, retry_after_s=min(waits, default=None))
         self.causes = tuple(causes)
+        self.retryable = any(cause.retryable for cause in causes)
 
 
 class DeadlineExceeded(SpeechError):

@@ -32,7 +32,7 @@ class Keys:
     |---|---|---|---|
     | `seg` | audio | one segment's canonical audio (`SegmentEntry`) | SEIKETSU_CACHE_TTL |
     | `ren` | audio | one utterance's encoded bytes (`RenditionEntry`) | SEIKETSU_CACHE_TTL |
-    | `res` | state | what an `audio_url` points to | SEIKETSU_RESULT_TTL |
+    | `res` | state | what an `audio_url` points to | twice SEIKETSU_RESULT_TTL |
     | `signing-key` | state | the key that signs `audio_url`s | for good |
     """
 

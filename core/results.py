@@ -6,6 +6,7 @@ signature: the link alone is the right to read, and nobody can make one up or pr
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -69,7 +70,15 @@ class ResultStore:
     a reply that is repeated meanwhile can be given again without asking the database.
     """
 
-    def __init__(self, redis: Redis, signing_key: SigningKey | bytes, ttl_s: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        signing_key: SigningKey | bytes,
+        ttl_s: int,
+        *,
+        max_concurrent: int = 12,
+    ) -> None:
+        """`max_concurrent` commands are under way at most; the client has more connections."""
         self._redis = redis
         if isinstance(signing_key, bytes):
             signing_key = SigningKey(signing_key, shared=True)
@@ -77,6 +86,7 @@ class ResultStore:
         self._ttl_s = ttl_s
         self._links: OrderedDict[tuple[str, str, str], _Remembered] = OrderedDict()
         self._rest_until_s = 0.0
+        self._places = asyncio.Semaphore(max_concurrent)
 
     def remembered(
         self, tenant: str, agent_id: str, rendition_key: str, entry: RenditionEntry
@@ -155,7 +165,8 @@ class ResultStore:
             StoreError: the state database did not answer.
         """
         try:
-            blob = await self._redis.get(Keys.result(link.tenant, link.result_id.hex()))
+            async with self._places:
+                blob = await self._redis.get(Keys.result(link.tenant, link.result_id.hex()))
         except (RedisError, OSError) as error:
             raise StoreError("The result store does not answer.", retry_after_s=1) from error
         if blob is None:
@@ -175,15 +186,17 @@ class ResultStore:
         return await self.fetch(await self.open(audio_id))
 
     async def _store(self, tenant: str, result_id: bytes, entry: RenditionEntry) -> None:
-        # After a failure the database is left alone for a moment: each reply would wait for it.
-        if time.monotonic() < self._rest_until_s:
-            raise StoreError("The result store does not answer.", retry_after_s=_REST_S)
         blob = msgspec.msgpack.encode(
             StoredResult(entry.output_format, entry.audio, entry.duration_ms)
         )
         try:
-            await self._key.refresh(self._redis)
-            await self._redis.set(Keys.result(tenant, result_id.hex()), blob, ex=2 * self._ttl_s)
+            async with self._places:
+                # After a failure the database is left alone for a moment: each reply would wait.
+                if time.monotonic() < self._rest_until_s:
+                    raise StoreError("The result store does not answer.", retry_after_s=_REST_S)
+                await self._key.refresh(self._redis)
+                name = Keys.result(tenant, result_id.hex())
+                await self._redis.set(name, blob, ex=2 * self._ttl_s)
         except (RedisError, OSError) as error:
             self._rest_until_s = time.monotonic() + _REST_S
             raise StoreError("The result store does not answer.", retry_after_s=_REST_S) from error

@@ -31,7 +31,7 @@ from core.resilience.audible import Audible
 from core.resilience.race import Race
 from core.resilience.retry import Retry
 from core.results import ResultStore
-from core.settings import PLAN_CONCURRENCY, Settings, UpstreamSettings
+from core.settings import PLAN_CONCURRENCY, Settings, SpeechSettings, UpstreamSettings
 from core.signing import load_signing_key
 from core.synthesis.flight import FlightBoard
 from core.synthesis.limiter import Limited, Limiter
@@ -50,6 +50,11 @@ _STATE_CONNECTIONS = 16
 _RETRY_PAUSE_S = 0.05
 _LOCAL_TRIES = 3
 """The local voice costs nothing and is the last of the chain: a crash may hit one request twice."""
+_MOST_RESERVE = 0.65
+"""Share of the response time that the fallback's reserve takes at the most."""
+_WRITE_TIMEOUTS = 10
+"""The audio client waits this many times as long as a lookup does, which has a bound of its own:
+nobody waits for a write, and it carries more."""
 _READY_S = 1.0
 _DRAIN_S = 2.0
 """Longest wait at the end for audio that was paid for to reach the shared cache."""
@@ -113,7 +118,10 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             stack, settings.redis.state_url, settings.redis.state_timeout_s, _STATE_CONNECTIONS
         )
         audio = _redis(
-            stack, settings.redis.cache_url, settings.redis.timeout_s, _CACHE_CONNECTIONS
+            stack,
+            settings.redis.cache_url,
+            settings.redis.timeout_s * _WRITE_TIMEOUTS,
+            _CACHE_CONNECTIONS,
         )
         codecs = await stack.enter_async_context(CodecPool())
         cache = SpeechCache(
@@ -146,7 +154,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             chain.insert(
                 0, ChainLink("elevenlabs", _account(settings.upstream), elevenlabs_http.ENGINE)
             )
-        race = Race(arms, reserve_s=settings.speech.fallback_reserve_ms / 1000)
+        race = Race(arms, reserve_s=_reserve_s(settings.speech))
         stack.push_async_callback(race.aclose)
         board = FlightBoard(race, max_bytes=settings.speech.max_flight_bytes)
         stack.push_async_callback(board.aclose)
@@ -207,6 +215,12 @@ async def _upstream_arm(
     return Audible(
         Limited(Retry(provider, tries=settings.tries, pause_s=_RETRY_PAUSE_S), limiter)
     ), limiter
+
+
+def _reserve_s(settings: SpeechSettings) -> float:
+    """Never so much that the asked voice would have no head start left."""
+    most_ms = settings.response_timeout_ms * _MOST_RESERVE
+    return min(settings.fallback_reserve_ms, most_ms) / 1000
 
 
 def _account(settings: UpstreamSettings) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -242,12 +243,22 @@ def _check(settings: Settings) -> None:
         "SEIKETSU_VOICE_QUEUE_LIMIT": (0, 100_000),
         "SEIKETSU_RESULT_TTL": (1, 24 * 3600),
         "SEIKETSU_CACHE_TTL": (1, 365 * 24 * 3600),
+        "SEIKETSU_CACHE_TIMEOUT_MS": (0.001, 10),
+        "SEIKETSU_STATE_TIMEOUT_MS": (0.001, 30),
+        "SEIKETSU_MAX_FLIGHT_BYTES": (16 * 1024 * 1024, 2**40),
+        "SEIKETSU_MEMORY_CACHE_BYTES": (0, 2**40),
+        "SEIKETSU_EMBEDDED_CACHE_BYTES": (4 * 1024 * 1024, 2**40),
+        "SEIKETSU_SEND_STALL": (0.1, 3600),
+        "SEIKETSU_FALLBACK_RESERVE_MS": (0, 60_000),
     }
     for variable, (low, high) in limits.items():
         section, field = VARIABLES[variable]
         value = getattr(getattr(settings, section) if section else settings, field)
         if not low <= value <= high:
-            raise ConfigurationError(f"{variable} must be between {low:g} and {high:g}.")
+            unit = 1000 if variable in _MS_FIELDS else 1
+            raise ConfigurationError(
+                f"{variable} must be between {low * unit:g} and {high * unit:g}."
+            )
     if settings.speech.mp3_kbps not in MP3_KBPS:
         rates = ", ".join(map(str, MP3_KBPS))
         raise ConfigurationError(f"VOICE_QUALITY_BITRATE must be one of {rates}.")
@@ -256,8 +267,9 @@ def _check(settings: Settings) -> None:
     if settings.upstream.plan not in PLAN_CONCURRENCY:
         plans = ", ".join(PLAN_CONCURRENCY)
         raise ConfigurationError(f"ELEVEN_LABS_PLAN must be one of {plans}.")
-    if not settings.upstream.base_url.startswith(("http://", "https://")):
-        raise ConfigurationError("ELEVEN_LABS_BASE_URL must begin with http:// or https://.")
+    upstream = urlsplit(settings.upstream.base_url)
+    if upstream.scheme not in ("http", "https") or not upstream.hostname:
+        raise ConfigurationError("ELEVEN_LABS_BASE_URL must be an http:// or https:// address.")
 
 
 PLAN_CONCURRENCY: dict[str, int] = {

@@ -59,6 +59,10 @@ PAUSE_LIMIT_S: Final = 0.7
 LEAD_LIMIT_S: Final = 0.3
 TAIL_LIMIT_S: Final = 1.2
 
+PLAUSIBLE: Final = 0.2
+"""Below this score audio is served to nobody twice: speech scores over 0.85, and what is cut to a
+third, mostly silent or noise scores less than this."""
+
 _FRAME: Final = RATE_HZ // 100
 _FULL_SCALE: Final = 32_768.0
 _FALL_FROM_DBFS: Final = -35.0
@@ -130,6 +134,11 @@ def quality_score(pcm: bytes, text: str, language: str, *, decodes: bool = True)
         longest_pause_ms=round(float(pauses_s.max(initial=0.0)) * 1000),
         **factors,
     )
+
+
+def is_plausible(pcm: bytes, text: str, language: str) -> bool:
+    """Whether canonical audio may be taken for speech of the text at all: worth keeping."""
+    return quality_score(pcm, text, language).score >= PLAUSIBLE
 
 
 def expected_s(text: str, language: str) -> float:

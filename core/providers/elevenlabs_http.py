@@ -107,7 +107,10 @@ class ElevenLabsHttp:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         try:
             async with asyncio.timeout(call.deadline.first_audio_left_s()):
-                response = await self._session.post(url, data=body, headers=self._headers)
+                # A redirect would carry the key and the text to wherever it points.
+                response = await self._session.post(
+                    url, data=body, headers=self._headers, allow_redirects=False
+                )
         except TimeoutError as error:
             raise ProviderSilent("ElevenLabs did not answer.", provider=self.name) from error
         except (aiohttp.ClientError, OSError) as error:
@@ -135,11 +138,14 @@ class ElevenLabsHttp:
             raise ProviderUnavailable(said, provider=self.name) from error
 
     async def _error_body(self, response: aiohttp.ClientResponse, call: SpeechCall) -> bytes:
+        body = b""
         try:
             async with asyncio.timeout(call.deadline.first_audio_left_s()):
-                return await response.content.read(_ERROR_BODY_BYTES)
-        except (TimeoutError, aiohttp.ClientError, OSError):
-            return b""
+                while len(body) < _ERROR_BODY_BYTES and (data := await response.content.readany()):
+                    body += data
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            log.info("upstream_error_cut", kind=type(error).__name__)
+        return body
 
     def _note(self, headers: Mapping[str, str], record: AttemptTrace) -> None:
         record.request_id = headers.get("request-id") or headers.get("x-trace-id")
@@ -155,7 +161,9 @@ class ElevenLabsHttp:
         try:
             async with (
                 asyncio.timeout(_CONNECT_S),
-                self._session.get(f"{self._base_url}/models", headers=self._headers) as response,
+                self._session.get(
+                    f"{self._base_url}/models", headers=self._headers, allow_redirects=False
+                ) as response,
             ):
                 await response.content.read(_ERROR_BODY_BYTES)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -6,6 +6,7 @@ utterance over the whole HTTP stream. No sockets here: the HTTP provider feeds b
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import msgspec
@@ -26,9 +27,12 @@ OUTPUT_FORMAT: Final = "pcm_24000"
 """The canonical form itself, offered on every plan (44.1 kHz is gated)."""
 
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024
-MAX_CHARS_PER_S: Final = 45.0
-"""More text than this for a second of audio cannot have been spoken: three times the measured pace
-of 15.5 to 16.2 characters a second."""
+MAX_CHARS_PER_S: Final = 30.0
+"""More text than this for a second of audio cannot have been spoken: twice the measured pace of
+15.5 to 16.2 characters a second."""
+
+_ALIGNMENT_SLACK_S: Final = 0.25
+"""The last aligned character may end this much after the audio: vendor's times are rounded."""
 
 _LANGUAGE_MODELS: Final = ("eleven_flash_v2_5", "eleven_turbo_v2_5")
 """Models that take `language_code`; multilingual_v2 does not."""
@@ -116,7 +120,8 @@ class TimestampStream:
         if not self._audio_bytes:
             raise BadAudio("ElevenLabs sent no audio.", provider=PROVIDER)
         if self._aligned:
-            if not self._words.complete:
+            heard_s = self._audio_bytes / BYTES_PER_S
+            if not self._words.complete or heard_s + _ALIGNMENT_SLACK_S < self._words.last_end_s:
                 raise StreamTruncated(
                     "ElevenLabs stopped before the text's end.", provider=PROVIDER
                 )
@@ -158,6 +163,8 @@ class _Words:
         self._start_s: float | None = None
         self._start_char = 0
         self._end_s = 0.0
+        self.last_end_s = 0.0
+        """When the last character that was aligned ends."""
 
     @property
     def complete(self) -> bool:
@@ -172,6 +179,9 @@ class _Words:
             alignment.character_end_times_seconds,
             strict=False,
         ):
+            if not character:
+                continue
+            self.last_end_s = max(self.last_end_s, end_s)
             at = self._text.find(character, self._position, self._position + 16)
             if at < 0:
                 continue
@@ -281,6 +291,10 @@ def error_of(status: int, body: bytes) -> ProviderError:
     return kind(said, provider=PROVIDER, vendor_code=code)
 
 
+_CODE: Final = re.compile(r"[a-z0-9_+]{1,64}")
+"""What a code looks like; anything else may be a sentence that quotes the text or the key."""
+
+
 def _vendor_code(body: bytes) -> str | None:
     try:
         decoded = msgspec.json.decode(body)
@@ -290,6 +304,6 @@ def _vendor_code(body: bytes) -> str | None:
     if isinstance(detail, dict):
         for field in ("code", "status"):
             value = detail.get(field)
-            if isinstance(value, str) and value:
-                return value[:64]
+            if isinstance(value, str) and _CODE.fullmatch(value):
+                return value
     return None

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
+from core.audio.pcm import BYTES_PER_S
 from core.deadline import Deadline
 from core.errors import Busy, DeadlineExceeded, SeiketsuError, SpeechError
 from core.providers.base import SpeechCall, SpeechProvider, WorkClass
@@ -19,6 +20,13 @@ from core.speech import AudioChunk, SegmentPlan, SegmentTrace
 
 Keep = Callable[["Flight"], Awaitable[None]]
 """Called once with a flight that ended well, before equal requests stop finding it."""
+
+
+MAX_FLIGHT_BYTES = 120 * BYTES_PER_S
+"""One segment's audio is never longer than two minutes: text has a limit, so its speech has one."""
+
+_NEWCOMERS_SHARE = 0.75
+"""New flights begin only below this share of the bound; the rest is for those under way."""
 
 
 class Flight:
@@ -50,6 +58,8 @@ class Flight:
         self._task = asyncio.create_task(
             self._run(provider, call_of(self.trace)), name=f"flight-{self.key[:8]}"
         )
+        # Not in `_run`: a task that is cancelled before its first step never runs at all.
+        self._task.add_done_callback(self._over)
 
     def listen(self, *, joined: bool) -> Listener:
         """A new listener; whoever takes it closes it."""
@@ -57,13 +67,19 @@ class Flight:
         return Listener(self, joined=joined)
 
     def leave(self) -> None:
-        """One listener less; the last one out stops a flight whose audio nobody will keep."""
+        """One listener less; the last one out stops a flight whose audio nobody will keep, or that
+        no provider was asked for yet."""
         self._listeners -= 1
         if self._listeners == 0 and self._task is not None:
-            if not self.ended and self._keep is None:
+            if not self.ended and (self._keep is None or not self._asked):
+                self._board.forget(self)
                 self._task.cancel()
             if self._task.done():
                 self._board.release(self, self._take_bytes())
+
+    @property
+    def _asked(self) -> bool:
+        return any(attempt.tries for attempt in self.trace.attempts)
 
     async def changed(self, seen: int) -> None:
         """Wait until there are more than `seen` chunks, or the end."""
@@ -78,37 +94,49 @@ class Flight:
 
     async def _run(self, provider: SpeechProvider, call: SpeechCall) -> None:
         try:
-            try:
-                async with (
-                    asyncio.timeout(call.deadline.left_s()),
-                    aclosing(provider.stream(self.segment.text, self.segment, call)) as stream,
-                ):
-                    async for chunk in stream:
-                        self._board.take(len(chunk.pcm))
-                        self._bytes += len(chunk.pcm)
-                        self.chunks.append(chunk)
-                        self._wake()
-            except SeiketsuError as error:
-                self.error = error
-            except TimeoutError:
-                self.error = DeadlineExceeded("The speech did not end in time.")
-            except asyncio.CancelledError:
-                self.error = SpeechError("The speech was stopped before its end.")
-                raise
-            except BaseException:
-                self.error = SpeechError("The speech failed for a reason of our own.")
-                raise
-            finally:
-                self.ended = True
-                if self.error is not None:
-                    self._board.forget(self)
-                self._wake()
-            if self.error is None and self._keep is not None:
+            async with (
+                asyncio.timeout(call.deadline.left_s()),
+                aclosing(provider.stream(self.segment.text, self.segment, call)) as stream,
+            ):
+                async for chunk in stream:
+                    self._take(chunk)
+        except SeiketsuError as error:
+            self._end(error)
+        except TimeoutError:
+            self._end(DeadlineExceeded("The speech did not end in time."))
+        except asyncio.CancelledError:
+            self._end(SpeechError("The speech was stopped before its end."))
+            raise
+        except BaseException:
+            self._end(SpeechError("The speech failed for a reason of our own."))
+            raise
+        else:
+            self._end(None)
+            if self._keep is not None:
                 await self._keep(self)
-        finally:
+
+    def _take(self, chunk: AudioChunk) -> None:
+        size_bytes = len(chunk.pcm)
+        if self._bytes + size_bytes > MAX_FLIGHT_BYTES:
+            raise SpeechError("The speech does not come to an end.")
+        self._board.take(size_bytes)
+        self._bytes += size_bytes
+        self.chunks.append(chunk)
+        self._wake()
+
+    def _end(self, error: SeiketsuError | None) -> None:
+        self.error = error
+        self.ended = True
+        if error is not None:
             self._board.forget(self)
-            if self._listeners == 0:
-                self._board.release(self, self._take_bytes())
+        self._wake()
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        if not self.ended:
+            self._end(SpeechError("The speech was stopped before its end."))
+        self._board.forget(self)
+        if self._listeners == 0:
+            self._board.release(self, self._take_bytes())
 
     def _take_bytes(self) -> int:
         taken, self._bytes = self._bytes, 0
@@ -198,7 +226,7 @@ class FlightBoard:
         key = segment.attempts[0].voice_key
         if share and key in self._shared:
             return self._shared[key].listen(joined=True)
-        if self.held_bytes >= self._max_bytes:
+        if self.held_bytes >= self._max_bytes * _NEWCOMERS_SHARE:
             raise Busy("Too much audio is under way in this process.", retry_after_s=1.0)
         flight = Flight(segment, self, keep)
         self._all.add(flight)

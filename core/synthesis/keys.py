@@ -88,9 +88,13 @@ def voice_key(identity: VoiceIdentity) -> str:
     return _digest((KEY_VERSION, identity))
 
 
-def rendition_key(voice_keys: Sequence[str], output_format: str) -> str:
-    """32 hex digits that name the encoded bytes of an utterance."""
-    return _digest((RENDITION_VERSION, tuple(voice_keys), output_format))
+def rendition_key(voice_keys: Sequence[str], output_format: str, written: str | None = None) -> str:
+    """32 hex digits that name the encoded bytes of an utterance.
+
+    `written` is the caller's own text where it is not the spoken one: a rendition's word timings
+    point into it.
+    """
+    return _digest((RENDITION_VERSION, tuple(voice_keys), output_format, written))
 
 
 def _digest(value: object) -> str:

@@ -20,7 +20,7 @@ _SMOOTHING = 0.2
 
 
 class Limiter:
-    """Places at a provider. Waiters are served by urgency, then in order of arrival."""
+    """Places at a provider. Whose first audio is due earliest goes first, then who came first."""
 
     def __init__(self, name: str, *, limit: int, cap: int, queue_limit: int) -> None:
         self.name = name
@@ -28,7 +28,7 @@ class Limiter:
         self.in_use = 0
         self._cap = cap
         self._queue_limit = queue_limit
-        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._arrivals = 0
         self._held_s = 0.3
 
@@ -43,13 +43,13 @@ class Limiter:
         self._admit()
 
     @asynccontextmanager
-    async def place(self, deadline: Deadline, urgency: int = 0) -> AsyncIterator[None]:
-        """Hold a place while the block runs; a lower `urgency` goes first.
+    async def place(self, deadline: Deadline) -> AsyncIterator[None]:
+        """Hold a place while the block runs.
 
         Raises:
             Busy: the queue is full or no place came free before the first audio is due.
         """
-        await self._acquire(deadline, urgency)
+        await self._acquire(deadline)
         loop = asyncio.get_running_loop()
         since = loop.time()
         try:
@@ -58,7 +58,7 @@ class Limiter:
             self._held_s += _SMOOTHING * (loop.time() - since - self._held_s)
             self._release()
 
-    async def _acquire(self, deadline: Deadline, urgency: int) -> None:
+    async def _acquire(self, deadline: Deadline) -> None:
         if self.in_use < self.limit and not self._waiting:
             self.in_use += 1
             return
@@ -67,7 +67,7 @@ class Limiter:
             raise self._busy(waiting)
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._arrivals += 1
-        heapq.heappush(self._waiting, (urgency, self._arrivals, place))
+        heapq.heappush(self._waiting, (deadline.first_audio_at_s, self._arrivals, place))
         try:
             async with asyncio.timeout(deadline.first_audio_left_s()):
                 await place
@@ -126,7 +126,7 @@ class Limited:
         attempt = segment.attempt_of(self.name)
         record = call.trace.begin(attempt) if attempt else None
         asked_ms = call.trace.now_ms()
-        async with self._limiter.place(call.deadline, urgency=min(segment.index, 1)):
+        async with self._limiter.place(call.deadline):
             if record is not None:
                 record.queued_ms = call.trace.now_ms() - asked_ms
             async with aclosing(self._provider.stream(text, segment, call)) as chunks:

@@ -98,7 +98,11 @@ class Planner:
             enable_caching=request.enable_caching,
             origin=request.origin,
             segments=segments,
-            rendition_key=rendition_key([s.attempts[0].voice_key for s in segments], output_format),
+            rendition_key=rendition_key(
+                [s.attempts[0].voice_key for s in segments],
+                output_format,
+                None if spoken.text == request.text else request.text,
+            ),
         )
 
     def _attempts(self, request: SpeechRequest, by: SpokenBy, text: str) -> tuple[Attempt, ...]:

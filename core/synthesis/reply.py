@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from functools import partial
 
 import msgspec
+import structlog
 
 from core.audio.codecs import CodecPool, compress, open_encoder, pieces
 from core.audio.formats import OutputFormat
 from core.audio.joiner import Joiner
-from core.audio.pcm import duration_ms, samples_of
-from core.audio.quality import quality_score
+from core.audio.pcm import RATE_HZ, duration_ms, samples_of
+from core.audio.quality import PLAUSIBLE, is_plausible, quality_score
 from core.cache.envelope import RenditionEntry, SegmentEntry
 from core.cache.tiered import Lookup, SpeechCache
 from core.deadline import Deadline
+from core.errors import Busy
 from core.speech import Provenance, SpeechPlan, SpeechTrace, WordTiming
 from core.synthesis.flight import Flight, FlightBoard
 from core.synthesis.segments import Commit, SegmentVoice, provenance_of
+
+log = structlog.get_logger(__name__)
 
 
 class ReplyParts(msgspec.Struct, frozen=True):
@@ -27,8 +32,8 @@ class ReplyParts(msgspec.Struct, frozen=True):
     cache: SpeechCache
     board: FlightBoard
     codecs: CodecPool
-    new_deadline: Callable[[], Deadline]
-    """The time of a segment that is begun while an earlier one is being heard."""
+    new_deadline: Callable[[float], Deadline]
+    """The time of a segment that is begun while there are so many seconds of audio to be heard."""
     lookahead_segments: int
 
 
@@ -42,6 +47,9 @@ class Reply:
         self._format = fmt
         self._trace = trace
         self._parts = parts
+        self._joiner = Joiner()
+        self._heard_at_s: float | None = None
+        self._plausible = True
         self.rendition: RenditionEntry | None = None
         """The complete reply; there once `encoded()` has come to its end."""
 
@@ -55,7 +63,7 @@ class Reply:
         """
         voices = [self._voice(index, deadline, lookup) for index in range(len(self._plan.segments))]
         encoder = open_encoder(self._format, self._parts.codecs)
-        joiner = Joiner()
+        joiner = self._joiner
         body: list[bytes] = []
         words: list[WordTiming] = []
         weighted_quality = 0.0
@@ -104,12 +112,21 @@ class Reply:
                 voice.close()
 
     def _heard(self) -> None:
-        if self._trace.first_audio_ms is None:
+        if self._heard_at_s is None:
+            self._heard_at_s = time.monotonic()
             self._trace.first_audio_ms = self._trace.now_ms()
+
+    def _lead_s(self) -> float:
+        """Audio that has left and cannot have been played yet, in seconds."""
+        if self._heard_at_s is None:
+            return 0.0
+        played_s = time.monotonic() - self._heard_at_s
+        return max(0.0, self._joiner.samples / RATE_HZ - played_s)
 
     def _quality(self, index: int, pcm: bytes) -> float:
         """The segment's score times its samples."""
         score = quality_score(pcm, self._plan.segments[index].text, self._plan.language).score
+        self._plausible = self._plausible and score >= PLAUSIBLE
         return score * samples_of(len(pcm))
 
     def _complete(self, voices: list[SegmentVoice], rendition: RenditionEntry) -> None:
@@ -118,12 +135,17 @@ class Reply:
         self.rendition = rendition
         self._trace.quality_score = rendition.quality_score
         self._trace.duration_ms = rendition.duration_ms
-        if plan.enable_caching and not any(voice.result.fallback for voice in voices):
+        fallback = any(voice.result.fallback for voice in voices)
+        if plan.enable_caching and self._plausible and not fallback:
             self._parts.cache.admit_rendition(plan.tenant, plan.rendition_key, rendition)
 
     def _start_ahead(self, voices: list[SegmentVoice], index: int) -> None:
         for voice in voices[index + 1 : index + 1 + self._parts.lookahead_segments]:
-            voice.start()
+            try:
+                voice.start()
+            except Busy:
+                # It was only ahead of its time; in its turn it is asked for again.
+                return
 
     def _voice(self, index: int, deadline: Deadline, lookup: Lookup) -> SegmentVoice:
         plan, parts = self._plan, self._parts
@@ -131,7 +153,7 @@ class Reply:
             plan.segments[index],
             board=parts.board,
             codecs=parts.codecs,
-            new_deadline=(lambda: deadline) if index == 0 else parts.new_deadline,
+            new_deadline=(lambda: deadline) if index == 0 else self._later_deadline,
             work_class="live" if plan.origin == "live" else "bulk",
             keep=self._keep if plan.enable_caching else None,
             peek=partial(self._peek, index),
@@ -140,6 +162,9 @@ class Reply:
         if found is not None:
             voice.use(*found)
         return voice
+
+    def _later_deadline(self) -> Deadline:
+        return self._parts.new_deadline(self._lead_s())
 
     def _peek(self, index: int) -> SegmentEntry | None:
         plan = self._plan
@@ -154,6 +179,9 @@ class Reply:
         if winner is None or winner.voice_key != flight.key:
             return
         pcm = b"".join(chunk.pcm for chunk in flight.chunks)
+        if not is_plausible(pcm, flight.segment.text, winner.language):
+            log.warning("audio_not_kept", provider=winner.provider, model=winner.model)
+            return
         codec, audio = await compress(pcm, self._parts.codecs)
         entry = SegmentEntry(
             codec=codec,

@@ -13,9 +13,10 @@ from typing import Literal
 import structlog
 
 from core.audio.codecs import CodecPool, decompress
+from core.audio.quality import is_plausible
 from core.cache.envelope import SegmentEntry
 from core.deadline import Deadline
-from core.errors import SpeechError, StoreError
+from core.errors import BadAudio, SpeechError, StoreError
 from core.providers.base import WorkClass
 from core.speech import AudioChunk, Provenance, SegmentPlan, SegmentResult, Source
 from core.synthesis.flight import Flight, FlightBoard, Keep, Listener
@@ -94,6 +95,7 @@ class SegmentVoice:
                 return
             self._begin()
         candidate = self._segment
+        joined_again = False
         while True:
             listener, deadline = self._listener, self._deadline
             assert listener is not None and deadline is not None  # noqa: S101, PT018
@@ -102,6 +104,7 @@ class SegmentVoice:
                 async with aclosing(listener.chunks(deadline)) as stream:
                     if commit == "segment":
                         held = [chunk async for chunk in stream]
+                        self._check(held, listener, candidate)
                         self._note(listener)
                         for chunk in held:
                             heard = True
@@ -115,10 +118,16 @@ class SegmentVoice:
                 return
             except SpeechError:
                 failed = listener.flight.trace.winner
-                if heard or failed is None:
+                if heard:
                     raise
-                candidate = candidate.without(failed.provider)
-                if not candidate.attempts:
+                if failed is not None:
+                    candidate = candidate.without(failed.provider)
+                    if not candidate.attempts:
+                        raise
+                elif listener.joined and not joined_again and self._time_for_another(deadline):
+                    # It died by the clock of whoever began it; ours has time for a call of our own.
+                    joined_again = True
+                else:
                     raise
             listener.close()
             self._deadline = Deadline.after(
@@ -134,6 +143,22 @@ class SegmentVoice:
         except StoreError as error:
             log.warning("kept_segment_unreadable", code=error.code)
             return None
+
+    def _time_for_another(self, deadline: Deadline) -> bool:
+        return deadline.first_audio_left_s() >= _RESCUE_S
+
+    def _check(self, held: list[AudioChunk], listener: Listener, candidate: SegmentPlan) -> None:
+        """Let the next voice speak what is no speech, as long as there is one.
+
+        Raises:
+            BadAudio: the audio cannot be the text.
+        """
+        winner = listener.flight.trace.winner
+        if winner is None or len(candidate.attempts) < 2:
+            return
+        pcm = b"".join(chunk.pcm for chunk in held)
+        if not is_plausible(pcm, self._segment.text, winner.language):
+            raise BadAudio("The audio cannot be the text.", provider=winner.provider)
 
     def _begin(self) -> None:
         self._deadline = self._new_deadline()

@@ -52,7 +52,7 @@ class SpeechService:
 
     def new_deadline(self) -> Deadline:
         """The time of a request that begins now."""
-        return deadline_maker(self._settings)()
+        return deadline_maker(self._settings)(0.0)
 
     def peek(self, plan: SpeechPlan, trace: SpeechTrace) -> RenditionEntry | None:
         """The complete reply if this process's memory has it; waits for nothing."""
@@ -155,8 +155,11 @@ class SpeechService:
         trace.model = provenance.model
 
 
-def deadline_maker(settings: Settings) -> Callable[[], Deadline]:
-    """Makes deadlines that start when they are made."""
+def deadline_maker(settings: Settings) -> Callable[[float], Deadline]:
+    """Makes deadlines that start when they are made, for audio that is not needed before so many
+    seconds have passed."""
     first_audio_s = settings.speech.response_timeout_ms / 1000
     whole_s = settings.upstream.timeout_s
-    return lambda: Deadline.after(first_audio_s=first_audio_s, whole_s=whole_s)
+    return lambda lead_s: Deadline.after(
+        first_audio_s=first_audio_s + lead_s, whole_s=whole_s + lead_s
+    )

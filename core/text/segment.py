@@ -57,7 +57,8 @@ SHORT_CHARS: Final = 16
 LONG_FIRST_CHARS: Final = 120
 """A first sentence longer than this is cut at a clause, so that speech starts early."""
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s)")
+# Possessive, and begun only where a run begins: a long run of dots costs one pass over it.
+_SENTENCE_END = re.compile(r"(?<![.!?…])[.!?…]++[\"'”’)\]]*+(?=\s)")
 _CLAUSE_END = re.compile(r"[,;:—–][\"'”’)\]]*(?=\s)")
 
 

@@ -152,6 +152,9 @@ class Pool:
             self._workers.append(worker)
             try:
                 await self._live(worker)
+            except OSError as error:
+                # No process to be had just now; the pause below grows until there is one.
+                log.error("voice_child_cannot_start", kind=type(error).__name__)
             finally:
                 self._workers.remove(worker)
                 await worker.end()

@@ -69,6 +69,26 @@ LONG = (
 )
 
 
+async def test_the_limit_follows_the_providers_own_up_to_the_cap(
+    stack: Stack, http: aiohttp.ClientSession
+) -> None:
+    await whole(http, stack, "The office opens at nine in the morning.")
+    assert (await stack.performance())["under_way"]["elevenlabs_limit"] == 50
+
+
+async def test_fifty_at_once_get_a_link_each(stack: Stack, http: aiohttp.ClientSession) -> None:
+    texts = [
+        f"Apartment {letter} is on the {floor} floor."
+        for letter in "ABCDEFGHIJ"
+        for floor in ("first", "second", "third", "fourth", "fifth")
+    ]
+    replies = await asyncio.gather(*(whole(http, stack, text) for text in texts))
+    assert all(reply["audio_url"] for reply in replies)
+    links = [stack.base_url + reply["audio_url"] for reply in replies]
+    heard = await asyncio.gather(*(listen(http, "GET", link) for link in links))
+    assert {h.status for h in heard} == {200}
+
+
 async def test_every_word_is_heard_once_and_in_order(
     stack: Stack, http: aiohttp.ClientSession
 ) -> None:

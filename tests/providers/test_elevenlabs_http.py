@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from benchmarks.emulator.process import EmulatorProcess
 from benchmarks.wordcode import decode, matches_segments
@@ -163,6 +164,29 @@ async def test_a_provider_that_is_not_there_is_unavailable() -> None:
         await anext(provider.stream(TEXT, SEGMENT, call_of()))
     await provider.warm()
     await provider.aclose()
+
+
+async def test_a_redirect_carries_neither_key_nor_text_elsewhere() -> None:
+    asked: list[str] = []
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return web.Response(status=307, headers={"location": "/somewhere/else"})
+
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", elsewhere)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    settings = UpstreamSettings(
+        api_key="k", base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    )
+    provider = open_elevenlabs(settings, on_concurrency=lambda _: None)
+    with pytest.raises(ProviderRejected):
+        await anext(provider.stream(TEXT, SEGMENT, call_of()))
+    await provider.aclose()
+    await runner.cleanup()
+    assert len(asked) == 1
 
 
 async def test_behind_the_limiter_the_provider_never_has_to_refuse(

@@ -73,6 +73,23 @@ def test_a_clean_end_before_the_last_word_is_truncation() -> None:
         stream.finish()
 
 
+@pytest.mark.parametrize("heard_ms", [100, 900, 1500])
+def test_audio_that_ends_before_its_own_timings_is_truncation(heard_ms: int) -> None:
+    stream = TimestampStream(TEXT)
+    stream.feed(line(tone(heard_ms), TEXT))
+    with pytest.raises(StreamTruncated):
+        stream.finish()
+
+
+def test_empty_characters_and_long_codes_harm_nobody() -> None:
+    stream = TimestampStream(TEXT)
+    empty = line(tone(100), "H").replace(b'["H"]', b'[""]')
+    stream.feed(empty + line(tone(1800), TEXT))
+    assert stream.finish()
+    error = error_of(401, detail(code="The key sk-12345 for Mrs. Smith is wrong."))
+    assert "sk-12345" not in str(error)
+
+
 def test_an_end_inside_a_line_is_truncation() -> None:
     data, _ = whole()
     stream = TimestampStream(TEXT)

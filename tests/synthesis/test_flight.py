@@ -11,6 +11,7 @@ from core.deadline import Deadline
 from core.errors import Busy, ProviderUnavailable, SeiketsuError, SpeechError, StreamTruncated
 from core.resilience.race import Race
 from core.synthesis.flight import Flight, FlightBoard, Keep, Listener
+from core.synthesis.limiter import Limited, Limiter
 from tests.fakes import FakeVoice, segment_of, tone
 
 LIMIT = 10_000_000
@@ -180,3 +181,66 @@ async def test_the_audio_a_process_holds_is_bounded() -> None:
     blocked = board_of(voice, max_bytes=0)
     with pytest.raises(Busy):
         join(blocked, kept)
+
+
+async def test_joining_and_leaving_in_one_breath_leaves_nothing() -> None:
+    voice = FakeVoice()
+    board = board_of(voice)
+    for share in (False, True):
+        for _ in range(5):
+            join(board, None, share=share).close()
+    await settled(board)
+    assert voice.open == 0
+    assert await hear(join(board, Kept())) == b"".join(voice.pieces)
+    await settled(board)
+
+
+async def test_a_flight_that_is_being_stopped_is_not_joined() -> None:
+    voice, kept = FakeVoice(), Kept()
+    voice.gate = asyncio.Event()
+    board = board_of(voice)
+    await hear(join(board, None), leave_after=1)
+    late = join(board, kept)
+    assert not late.joined
+    voice.gate.set()
+    assert await hear(late) == b"".join(voice.pieces)
+    await settled(board)
+
+
+async def test_what_no_provider_was_asked_for_yet_is_not_bought_for_nobody() -> None:
+    voice, kept = FakeVoice(), Kept()
+    voice.gate = asyncio.Event()
+    limiter = Limiter("test", limit=1, cap=1, queue_limit=9)
+    board = FlightBoard(Race([Limited(voice, limiter)], reserve_s=1.0), max_bytes=LIMIT)
+    first = asyncio.create_task(hear(join(board, kept, key="first")))
+    await asyncio.sleep(0.02)
+    for number in range(4):
+        join(board, kept, key=f"later-{number}").close()
+    await asyncio.sleep(0.02)
+    voice.gate.set()
+    await first
+    await settled(board)
+    assert voice.calls == 1
+
+
+async def test_a_speech_without_end_is_an_error() -> None:
+    voice = FakeVoice(pieces=[tone(30_000)] * 5)
+    board = board_of(voice, max_bytes=100_000_000)
+    with pytest.raises(SpeechError):
+        await hear(join(board, Kept()))
+    await settled(board)
+    assert board.held_bytes == 0
+
+
+async def test_newcomers_are_refused_before_those_under_way_are_cut() -> None:
+    voice, kept = FakeVoice(pieces=[tone(1000)] * 3), Kept()
+    voice.gate = asyncio.Event()
+    board = board_of(voice, max_bytes=60_000 * 3)
+    running = [asyncio.create_task(hear(join(board, kept, key=f"{n}"))) for n in range(3)]
+    await asyncio.sleep(0.05)
+    with pytest.raises(Busy):
+        join(board, kept, key="new")
+    for task in running:
+        task.cancel()
+    await asyncio.gather(*running, return_exceptions=True)
+    await board.aclose()

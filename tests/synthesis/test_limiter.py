@@ -16,8 +16,8 @@ def deadline(s: float = 1.0) -> Deadline:
     return Deadline.after(first_audio_s=s, whole_s=10)
 
 
-async def hold(limiter: Limiter, s: float, seen: list[int], *, urgency: int = 0) -> None:
-    async with limiter.place(deadline(), urgency):
+async def hold(limiter: Limiter, s: float, seen: list[int]) -> None:
+    async with limiter.place(deadline()):
         seen.append(limiter.in_use)
         await asyncio.sleep(s)
 
@@ -54,16 +54,16 @@ async def test_a_wait_ends_at_the_deadline() -> None:
     assert limiter.in_use == 0
 
 
-async def test_the_urgent_go_first() -> None:
+async def test_who_is_due_earliest_goes_first() -> None:
     limiter = Limiter("test", limit=1, cap=50, queue_limit=9)
     order: list[str] = []
 
-    async def one(name: str, urgency: int) -> None:
-        async with limiter.place(deadline(), urgency):
+    async def one(name: str, due_s: float) -> None:
+        async with limiter.place(deadline(due_s)):
             order.append(name)
             await asyncio.sleep(0.01)
 
-    await asyncio.gather(one("a", 1), one("b", 1), one("c", 0), one("d", 0))
+    await asyncio.gather(one("a", 6), one("b", 6), one("c", 2), one("d", 3))
     assert order == ["a", "c", "d", "b"]
 
 

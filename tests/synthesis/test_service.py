@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import blockbuster
+import msgspec
 import pytest
 
 from benchmarks.wordcode import decode, encode, matches_segments
@@ -16,17 +17,18 @@ from core.cache.envelope import SegmentEntry
 from core.cache.memory import MemoryTier
 from core.cache.shared import SharedTier
 from core.cache.tiered import SpeechCache
+from core.deadline import Deadline
 from core.embedded import EmbeddedRedis
-from core.errors import AllProvidersFailed, ProviderUnavailable, StreamTruncated
+from core.errors import AllProvidersFailed, DeadlineExceeded, ProviderUnavailable, StreamTruncated
 from core.redis import open_redis
 from core.resilience.race import Race
-from core.settings import Settings
+from core.settings import Settings, SpeechSettings, UpstreamSettings
 from core.speech import AudioChunk, Provenance, SegmentPlan, SpeechRequest, SpeechTrace
 from core.synthesis.flight import FlightBoard
 from core.synthesis.plan import ChainLink, Planner
 from core.synthesis.reply import ReplyParts
 from core.synthesis.service import SpeechService, deadline_maker
-from tests.fakes import FakeVoice, call_of, tone
+from tests.fakes import FakeVoice, call_of, silence, tone
 
 TEXT = "  The flat has\ttwo large rooms.  Would you like to see it on Friday? I am here all day."
 SPOKEN = "The flat has two large rooms. Would you like to see it on Friday? I am here all day."
@@ -35,14 +37,19 @@ SPOKEN = "The flat has two large rooms. Would you like to see it on Friday? I am
 class CodedVoice(FakeVoice):
     """Speaks word-coded audio of the very text it is given, with its timings."""
 
+    mumbling = False
+    """When set, hardly anything is said and then nothing, as if that were all."""
+
     def chunks_of(self, segment: SegmentPlan) -> list[AudioChunk]:
+        if self.mumbling:
+            return [AudioChunk(tone(60) + silence(3000))]
         pcm, words = encode(segment.text)
         half = len(pcm) // 4 * 2
         return [AudioChunk(pcm[:half], words), AudioChunk(pcm[half:])]
 
 
 class Bench:
-    def __init__(self, redis: EmbeddedRedis, asked: FakeVoice, other: FakeVoice | None) -> None:
+    def __init__(self, redis: EmbeddedRedis, asked: CodedVoice, other: FakeVoice | None) -> None:
         self.settings = Settings()
         self.asked = asked
         self.other = other
@@ -194,7 +201,7 @@ async def test_leaving_early_keeps_what_was_paid_for(bench: Bench) -> None:
 
 async def test_when_nobody_can_speak_the_error_says_so(redis_cache: EmbeddedRedis) -> None:
     down = ProviderUnavailable("down", provider="elevenlabs")
-    made = Bench(redis_cache, FakeVoice("elevenlabs", error_before=[down] * 9), None)
+    made = Bench(redis_cache, CodedVoice("elevenlabs", error_before=[down] * 9), None)
     made.codecs.open()
     with pytest.raises(AllProvidersFailed):
         await made.whole(TEXT)
@@ -234,3 +241,62 @@ async def test_a_kept_segment_that_cannot_be_read_is_spoken_anew(bench: Bench) -
     await bench.settled()
     _, again = await bench.whole("I am here all day.", output_format="wav")
     assert again.cached
+
+
+async def test_equal_requests_without_caching_share_nothing(bench: Bench) -> None:
+    replies = await asyncio.gather(
+        *(bench.whole("I am here all day.", enable_caching=False) for _ in range(3))
+    )
+    assert bench.asked.calls == 3
+    assert all(trace.segments[0].source == "flight" for _, trace in replies)
+
+
+async def test_word_timings_point_into_the_text_of_whoever_asks(bench: Bench) -> None:
+    for text in ("The flat has rooms.", "The    flat   has    rooms."):
+        entry, _ = await bench.whole(text)
+        assert [text[w.char_start : w.char_end] for w in entry.words] == text.split()
+    assert bench.asked.calls == 1
+
+
+async def test_what_cannot_be_the_text_is_spoken_by_the_next_voice_and_not_kept(
+    bench: Bench,
+) -> None:
+    assert bench.other is not None
+    bench.other.pieces = [encode("I am here all day.")[0]]
+    bench.asked.mumbling = True
+    _, trace = await bench.whole("I am here all day.")
+    assert (trace.provider, trace.fallback) == ("local", True)
+    _, heard = await bench.speak("I am here all day.")
+    assert heard.provider == "elevenlabs"
+    await bench.settled()
+    _, again = await bench.whole("I am here all day.")
+    assert not again.cached
+
+
+async def test_a_follower_has_its_own_time(bench: Bench) -> None:
+    bench.asked.silent = True
+    plan, trace = bench.begin("I am here all day.")
+    short = Deadline.after(first_audio_s=0.2, whole_s=5)
+    plan = msgspec.structs.replace(
+        plan,
+        segments=(plan.segments[0].without("local"),),
+    )
+    leader = asyncio.create_task(anext(bench.service.speak(plan, trace, short)))
+    await asyncio.sleep(0.1)
+    _, own = bench.begin("I am here all day.")
+    follower = asyncio.create_task(bench.service.whole(plan, own, bench.service.new_deadline()))
+    await asyncio.sleep(0.02)
+    bench.asked.silent = False
+    with pytest.raises(DeadlineExceeded):
+        await leader
+    assert (await follower).audio
+
+
+@pytest.mark.parametrize("timeout_ms", [300, 900])
+def test_the_promise_is_the_settings(timeout_ms: int) -> None:
+    speech = SpeechSettings(response_timeout_ms=timeout_ms)
+    settings = Settings(speech=speech, upstream=UpstreamSettings(timeout_s=7.0))
+    deadline = deadline_maker(settings)(0.0)
+    assert abs(deadline.first_audio_left_s() - timeout_ms / 1000) < 0.1
+    assert abs(deadline.left_s() - 7.0) < 0.1
+    assert abs(deadline_maker(settings)(3.0).first_audio_left_s() - timeout_ms / 1000 - 3) < 0.1

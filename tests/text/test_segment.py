@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 from hypothesis import given
@@ -78,3 +79,10 @@ def test_what_no_voice_can_say_alone_goes_with_its_neighbour(text: str) -> None:
 
 def test_a_text_without_any_space_is_cut() -> None:
     assert [len(part) for part in cut("x" * 1000)] == [120, 240, 240, 240, 160]
+
+
+@pytest.mark.parametrize("run", ["." * 5000, '."' * 2500, "." * 2500 + '"' * 2500, "?!" * 2500])
+def test_a_long_run_of_marks_costs_one_pass(run: str) -> None:
+    began = time.perf_counter()
+    segment("a" + run, max_chars=240)
+    assert time.perf_counter() - began < 0.05
