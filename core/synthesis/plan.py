@@ -13,11 +13,12 @@ import msgspec
 
 from core.agents import FAST_MODEL, AgentSnapshot, SpokenBy, spoken_by
 from core.audio.formats import resolve
-from core.errors import TextEmpty, TextTooLong
+from core.errors import TextEmpty, TextTooLong, UnsupportedLanguage
 from core.settings import SpeechSettings
 from core.speech import Attempt, SegmentPlan, SpeechPlan, SpeechRequest, VoiceSettings
 from core.synthesis.keys import identify, rendition_key, voice_key
 from core.text.normalise import normalise, speakable
+from core.text.script import is_latin
 from core.text.segment import segment
 from core.voices.registry import engine_version
 
@@ -106,7 +107,17 @@ class Planner:
         )
 
     def _attempts(self, request: SpeechRequest, by: SpokenBy, text: str) -> tuple[Attempt, ...]:
-        return tuple(self._attempt(link, request, by, text) for link in self._chain)
+        # The local voice would leave out, without a word, what it has no letters for.
+        attempts = tuple(
+            self._attempt(link, request, by, text)
+            for link in self._chain
+            if link.provider != "local" or is_latin(text)
+        )
+        if not attempts:
+            raise UnsupportedLanguage(
+                "The text has letters that the local voice cannot read; it speaks English."
+            )
+        return attempts
 
     def _attempt(self, link: ChainLink, request: SpeechRequest, by: SpokenBy, text: str) -> Attempt:
         settings: VoiceSettings | None

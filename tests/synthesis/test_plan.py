@@ -105,3 +105,18 @@ def test_an_agents_own_settings_stand_over_its_profile() -> None:
     assert (first.settings.stability, first.settings.style, first.settings.speed) == (0.8, 0.3, 1.1)
     assert second.settings is not None
     assert second.settings.speed == 1.1
+
+
+@pytest.mark.parametrize(
+    "text", ["你好。", "Welcome to the office today. 你好，各位朋友。", "مرحبا"]
+)
+def test_what_the_local_voice_cannot_read_is_never_given_to_it(text: str) -> None:
+    with pytest.raises(UnsupportedLanguage):
+        plan(CHAIN[1:], text=text)
+    asked = plan(text=text).segments[-1]
+    assert [a.provider for a in asked.attempts] == ["elevenlabs"]
+
+
+@pytest.mark.parametrize("text", ["Señora Núñez, café at 5 €?", "Ｈｅｌｌｏ", "Straße 🙂 № 5"])
+def test_latin_letters_of_any_kind_are_readable(text: str) -> None:
+    assert [a.provider for a in plan(text=text).segments[0].attempts] == ["elevenlabs", "local"]
