@@ -14,7 +14,7 @@ from core.audio.codecs import CodecPool, compress, open_encoder, pieces
 from core.audio.formats import OutputFormat
 from core.audio.joiner import Joiner
 from core.audio.pcm import RATE_HZ, duration_ms, samples_of
-from core.audio.quality import PLAUSIBLE, is_plausible, quality_score
+from core.audio.quality import is_plausible, quality_score
 from core.cache.envelope import RenditionEntry, SegmentEntry
 from core.cache.tiered import Lookup, SpeechCache
 from core.deadline import Deadline
@@ -125,9 +125,10 @@ class Reply:
 
     def _quality(self, index: int, pcm: bytes) -> float:
         """The segment's score times its samples."""
-        score = quality_score(pcm, self._plan.segments[index].text, self._plan.language).score
-        self._plausible = self._plausible and score >= PLAUSIBLE
-        return score * samples_of(len(pcm))
+        text = self._plan.segments[index].text
+        report = quality_score(pcm, text, self._plan.language)
+        self._plausible = self._plausible and is_plausible(report, text)
+        return report.score * samples_of(len(pcm))
 
     def _complete(self, voices: list[SegmentVoice], rendition: RenditionEntry) -> None:
         """Keep the reply before its last byte leaves, so that the next equal request finds it."""
@@ -179,7 +180,8 @@ class Reply:
         if winner is None or winner.voice_key != flight.key:
             return
         pcm = b"".join(chunk.pcm for chunk in flight.chunks)
-        if not is_plausible(pcm, flight.segment.text, winner.language):
+        text = flight.segment.text
+        if not is_plausible(quality_score(pcm, text, winner.language), text):
             log.warning("audio_not_kept", provider=winner.provider, model=winner.model)
             return
         codec, audio = await compress(pcm, self._parts.codecs)

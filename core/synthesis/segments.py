@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 
 from core.audio.codecs import CodecPool, decompress
-from core.audio.quality import is_plausible
+from core.audio.quality import is_plausible, quality_score
 from core.cache.envelope import SegmentEntry
 from core.deadline import Deadline
 from core.errors import BadAudio, SpeechError, StoreError
@@ -157,7 +157,8 @@ class SegmentVoice:
         if winner is None or len(candidate.attempts) < 2:
             return
         pcm = b"".join(chunk.pcm for chunk in held)
-        if not is_plausible(pcm, self._segment.text, winner.language):
+        text = self._segment.text
+        if not is_plausible(quality_score(pcm, text, winner.language), text):
             raise BadAudio("The audio cannot be the text.", provider=winner.provider)
 
     def _begin(self) -> None:

@@ -74,7 +74,8 @@ def segment(text: str, *, max_chars: int) -> list[tuple[int, int]]:
         if not spans and end - start > LONG_FIRST_CHARS:
             limit = LONG_FIRST_CHARS
         while end - start > limit:
-            cut = _cut(text, start, start + limit)
+            # What is left over is no shorter than a sentence may be.
+            cut = _cut(text, start, min(start + limit, end - SHORT_CHARS))
             spans.append((start, cut))
             start = cut + (text[cut : cut + 1] == " ")
             limit = max_chars

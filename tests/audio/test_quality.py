@@ -7,10 +7,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from core.audio.quality import expected_s, is_noise, quality_score
+from benchmarks.wordcode import encode
+from core.audio.quality import expected_s, is_noise, is_plausible, quality_score
 from core.audio.silence import LeadTrimmer
 from core.speech import AudioChunk
 from tests.audio.conftest import SENTENCES, samples
+from tests.fakes import silence, tone
 
 Floats = npt.NDArray[np.float64]
 RANDOM = np.random.default_rng(3)
@@ -163,3 +165,19 @@ def test_ten_seconds_take_less_than_two_milliseconds(ten_seconds: bytes) -> None
     middle = sorted(took_ms)[20]
     print(f"quality gate for 10 s: p50 {middle:.2f} ms, max {max(took_ms):.2f} ms")
     assert middle < 2.0
+
+
+@pytest.mark.parametrize("word", ["Hi.", "Expect.", "Yes, please."])
+@pytest.mark.parametrize("said", ["a", "one two three four five"])
+def test_the_pace_of_a_few_words_condemns_nothing(word: str, said: str) -> None:
+    assert is_plausible(quality_score(encode(said)[0], word, "en"), word)
+
+
+def test_a_third_of_a_sentence_is_not_plausible() -> None:
+    text = "The apartment has two bedrooms, a large balcony and a view over the whole valley."
+    spoken = encode(text)[0]
+    assert is_plausible(quality_score(spoken, text, "en"), text)
+    third = spoken[: len(spoken) // 6 * 2]
+    assert not is_plausible(quality_score(third, text, "en"), text)
+    silent = tone(60) + silence(3000)
+    assert not is_plausible(quality_score(silent, "I am here.", "en"), "I am here.")
