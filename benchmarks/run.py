@@ -17,10 +17,13 @@ import msgspec
 
 from benchmarks import budgets, scenarios
 from benchmarks.budgets import Budgets
+from benchmarks.emulator.latency import FLASH_FIRST_S
 from benchmarks.stack import open_stack
 from benchmarks.stats import commit, machine, percentile, summary
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
+DIRECT_MS: Final = 2.1
+"""Median of 55 direct calls on a quiet machine (2 cores of an EPYC of the Zen 4 kind)."""
 EMULATOR: Final = (
     *("--audio", "clips", "--latency", "flash", "--jitter", "0", "--concurrency", "60"),
     *("--seed", "7"),
@@ -82,16 +85,8 @@ async def measure(size: Size, limits: Budgets) -> list[Row]:
             at_most("cached: failed", len(times.failed), 0, str(len(times.failed))),
         ]
         added = await scenarios.added_first_byte(stack, stack.emulator, pairs=size.pairs)
+        rows.append(added_row(added, limits))
         band = limits.ratios.band
-        rows.append(
-            at_most(
-                f"first audio added to the emulator's own, ms p50 (goal "
-                f"{limits.ratios.added_first_byte_ms_p50:g}, gate +{band:.0%})",
-                added.difference,
-                limits.ratios.added_first_byte_ms_p50 * (1 + band),
-                f"{added.difference:.2f} (n={len(added.ours)} pairs)",
-            )
-        )
         ratio = await scenarios.cached_throughput(
             stack, slices=size.slices, seconds=size.slice_s, connections=16
         )
@@ -117,6 +112,25 @@ async def measure(size: Size, limits: Budgets) -> list[Row]:
             )
         )
     return rows
+
+
+def added_row(added: scenarios.Ratio, limits: Budgets) -> Row:
+    """What the gateway adds to the first audio; the goal is one for a machine of known speed.
+
+    A call straight to the emulator takes `DIRECT_MS` over the recorded latency on a quiet machine;
+    what it takes over that in this very run is how slow the machine is now.
+    """
+    direct_ms = percentile(added.theirs, 0.5) - FLASH_FIRST_S * 1000
+    slow = max(1.0, direct_ms / DIRECT_MS)
+    goal, band = limits.ratios.added_first_byte_ms_p50, limits.ratios.band
+    return at_most(
+        f"first audio added to the emulator's own, ms p50 (goal {goal:g} on a quiet machine, "
+        f"this one {slow:.2f} times as slow, gate +{band:.0%})",
+        added.difference,
+        goal * slow * (1 + band),
+        f"{added.difference:.2f} (n={len(added.ours)} pairs; direct call {direct_ms:.2f} over "
+        "its latency)",
+    )
 
 
 def count_rows(found: scenarios.Counts, limits: Budgets) -> list[Row]:
