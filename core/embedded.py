@@ -37,7 +37,8 @@ _COMMON: Final = (
 _ROLE: Final[dict[Role, tuple[str, ...]]] = {
     "state": (
         *("--appendonly", "yes", "--appendfsync", "everysec"),
-        *("--maxmemory", "0", "--maxmemory-policy", "noeviction"),
+        # Full is an error that callers see, never a key that is gone, nor a host without memory.
+        *("--maxmemory", "1gb", "--maxmemory-policy", "noeviction"),
     ),
     "cache": (
         *("--appendonly", "no", "--maxmemory-policy", "allkeys-lfu"),

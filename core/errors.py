@@ -43,7 +43,7 @@ class SeiketsuError(Exception):
 
     code: ClassVar[str] = "internal_error"
     retryable: bool = False
-    action: ClassVar[str] = "Try again; if it stays, report the request id."
+    action: ClassVar[str] = "If it stays after another try, report the request id."
     """What the reader should do, one sentence; shown in the error body and the docs."""
 
     def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
@@ -111,7 +111,7 @@ class AudioNotFound(RequestError):
     """This audio link is unknown or its time is over."""
 
     code = "audio_not_found"
-    action = "Ask for the synthesis again; links live 15 minutes."
+    action = "Ask for the synthesis again; links live 15 minutes at the least."
 
 
 class AccessError(SeiketsuError):
@@ -205,6 +205,7 @@ class ProviderSilent(ProviderError):
 
     code = "provider_silent"
     retryable = False
+    action = "Its time is over; ask again, and check the provider's status page if it stays."
 
 
 class BadAudio(ProviderError):
@@ -212,6 +213,7 @@ class BadAudio(ProviderError):
 
     code = "bad_audio"
     retryable = False
+    action = "The gateway does not repeat it by itself; ask again, and report it if it stays."
 
 
 class StreamTruncated(ProviderError):
@@ -219,6 +221,7 @@ class StreamTruncated(ProviderError):
 
     code = "stream_truncated"
     retryable = False
+    action = "What was heard is not the whole; the gateway cannot take it back, so ask again."
 
 
 class AllProvidersFailed(SpeechError):

@@ -29,6 +29,8 @@ _RESULT_ID_BYTES: Final = 16
 _MAX_LINK_CHARS: Final = 1024
 _REMEMBERED: Final = 4096
 _REST_S: Final = 1.0
+MAX_RESULT_BYTES: Final = 20 * 1024 * 1024
+"""Seven minutes of uncompressed audio: more than the longest text of a request takes to say."""
 
 
 class AudioLink(msgspec.Struct, frozen=True, array_like=True):
@@ -186,6 +188,8 @@ class ResultStore:
         return await self.fetch(await self.open(audio_id))
 
     async def _store(self, tenant: str, result_id: bytes, entry: RenditionEntry) -> None:
+        if len(entry.audio) > MAX_RESULT_BYTES:
+            raise StoreError("The audio is too large to be kept behind a link.")
         blob = msgspec.msgpack.encode(
             StoredResult(entry.output_format, entry.audio, entry.duration_ms)
         )

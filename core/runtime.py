@@ -73,14 +73,17 @@ class Runtime(msgspec.Struct, frozen=True):
     limiters: tuple[Limiter, ...]
     local: LocalProvider
     state: Redis
+    audio: Redis
 
     async def ready(self) -> dict[str, bool]:
         """What a load balancer wants to know, by part; bounded to about a second.
 
         Only the local voice is needed: without Redis speech goes on.
         """
-        voice, state = await asyncio.gather(self._voice_ready(), self._state_ready())
-        return {"local_voice": voice, "state_store": state}
+        voice, state, audio = await asyncio.gather(
+            self._voice_ready(), _answers(self.state), _answers(self.audio)
+        )
+        return {"local_voice": voice, "state_store": state, "cache_store": audio}
 
     def gauges(self) -> dict[str, int]:
         """What is under way in this process at this moment."""
@@ -100,13 +103,14 @@ class Runtime(msgspec.Struct, frozen=True):
             log.debug("voice_not_ready", kind=type(error).__name__)
             return False
 
-    async def _state_ready(self) -> bool:
-        try:
-            async with asyncio.timeout(_READY_S):
-                await self.state.ping()
-                return True
-        except (RedisError, OSError, RuntimeError):
-            return False
+
+async def _answers(store: Redis) -> bool:
+    try:
+        async with asyncio.timeout(_READY_S):
+            await store.ping()
+            return True
+    except (RedisError, OSError, RuntimeError):
+        return False
 
 
 @asynccontextmanager
@@ -186,6 +190,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             limiters=tuple(limiters),
             local=local,
             state=state,
+            audio=audio,
         )
 
 

@@ -114,6 +114,7 @@ def decode_request(body: bytes) -> SynthesizeRequest:
     try:
         return _decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{error}.") from error
+        # An unknown field's own name is part of the message.
+        raise InvalidRequest(f"{str(error)[:200]}.") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest("The body is not valid JSON in UTF-8.") from error

@@ -12,8 +12,17 @@ from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from core.errors import InvalidRequest
+from gateway.errors import error_reply, new_request_id
+
 REQUEST_TIMEOUT_S: Final = 10.0
 """Longest time a whole request, head and body, may take to arrive."""
+
+MAX_HEAD_BYTES: Final = 32 * 1024
+"""Largest head of a request: names and values of all its fields together."""
+_READ_BYTES: Final = 256 * 1024
+"""What one read may bring at once, a body behind the head included."""
+_HEAD_TOO_LARGE: Final = f"The head of the request is larger than {MAX_HEAD_BYTES} bytes."
 
 
 def edge_protocol(
@@ -30,6 +39,10 @@ def edge_protocol(
         _stall: asyncio.TimerHandle | None = None
         _arrival: asyncio.TimerHandle | None = None
         _open = True
+        _upgraded = False
+        _head = True
+        _head_bytes = 0
+        _field_bytes = 0
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -42,15 +55,55 @@ def edge_protocol(
             self._watch_request()
 
         def data_received(self, data: bytes) -> None:
+            if self._head:
+                # Counted before it is parsed: a field that never ends reaches no callback.
+                self._head_bytes += len(data)
+                if self._head_bytes > MAX_HEAD_BYTES + _READ_BYTES:
+                    self.send_400_response(_HEAD_TOO_LARGE)
+                    return
             super().data_received(data)
+            self._rest_after_noise()
             if not self._open:
                 self._drop_arrival()
             elif self._arrival is None:
                 self._watch_request()
 
         def on_message_begin(self) -> None:
-            self._open = True
+            self._open = self._head = True
+            self._head_bytes = self._field_bytes = 0
             super().on_message_begin()
+
+        def on_header(self, name: bytes, value: bytes) -> None:
+            self._field_bytes += len(name) + len(value)
+            if self._field_bytes > MAX_HEAD_BYTES:
+                raise ValueError(_HEAD_TOO_LARGE)
+            super().on_header(name, value)
+
+        def on_headers_complete(self) -> None:
+            self._head = False
+            super().on_headers_complete()
+
+        def send_400_response(self, msg: str) -> None:
+            """What is no HTTP gets the one error body too, and the connection ends."""
+            if self.transport.is_closing():
+                return
+            large = self._head and self._field_bytes + self._head_bytes > MAX_HEAD_BYTES
+            said = _HEAD_TOO_LARGE if large else "This is not a valid HTTP request."
+            _, headers, body = error_reply(InvalidRequest(said), new_request_id())
+            lines = [b"HTTP/1.1 400 Bad Request", b"connection: close"]
+            lines += [name + b": " + value for name, value in headers]
+            self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
+            self.transport.close()
+
+        def _rest_after_noise(self) -> None:
+            """Line ends between requests begin none, yet uvicorn stops its idle timer for them."""
+            cycle = self.cycle
+            resting = not self._open and (cycle is None or cycle.response_complete)
+            idle = self.timeout_keep_alive_task is None and not self.transport.is_closing()
+            if resting and idle and not self._upgraded:
+                self.timeout_keep_alive_task = self.loop.call_later(
+                    self.timeout_keep_alive, self.timeout_keep_alive_handler
+                )
 
         def on_message_complete(self) -> None:
             self._open = False
@@ -58,6 +111,7 @@ def edge_protocol(
 
         def handle_websocket_upgrade(self) -> None:
             self._open = False
+            self._upgraded = True
             self._drop_arrival()
             super().handle_websocket_upgrade()
 

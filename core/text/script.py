@@ -9,9 +9,9 @@ _LATIN: Final = (
     (0x1E00, 0x1EFF),
     (0x2C60, 0x2C7F),
     (0xFB00, 0xFB06),
-    (0xFF21, 0xFF5A),
 )
-"""Blocks of Latin letters, full-width forms and ligatures included (Unicode 15)."""
+"""Blocks of Latin letters, ligatures included (Unicode 15); full-width ones are another matter: the
+local voice does not read them."""
 
 
 def is_latin(text: str) -> bool:

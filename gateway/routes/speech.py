@@ -11,6 +11,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
+from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
 from msgspec import UNSET
@@ -36,6 +37,8 @@ from gateway.routes.audio import audio_path
 from gateway.streaming import StreamBroken, send_audio, while_connected
 
 _NOT_PLAIN: Final = re.compile(rb"[^\x21-\x7e]")
+_MAX_INLINE_BYTES: Final = 8 * 1024 * 1024
+"""Larger audio goes into a JSON reply only where the caller asked for it."""
 _DEFAULT_FORMAT: Final = "mp3"
 
 
@@ -56,6 +59,9 @@ def speech_routes(edge: Edge) -> list[ASGIRouteHandler]:
 async def _serve(
     edge: Edge, scope: Scope, receive: Receive, send: Send, *, audio_always: bool
 ) -> None:
+    if scope["type"] != ScopeType.HTTP:
+        await send({"type": "websocket.close", "code": 1008, "reason": "not a WebSocket route"})
+        return
     request_id = new_request_id()
     exchange = _Exchange(edge, request_id, receive, send)
     try:
@@ -158,6 +164,12 @@ class _Exchange:
         self, plan: SpeechPlan, trace: SpeechTrace, entry: RenditionEntry, *, inline: bool
     ) -> None:
         audio_id = await self._keep(plan, entry)
+        if audio_id is None and not inline and len(entry.audio) > _MAX_INLINE_BYTES:
+            raise StoreError(
+                "The audio cannot be kept just now and is too large for a JSON reply: ask for the "
+                "audio itself with Accept: audio/*.",
+                retry_after_s=1,
+            )
         reply = SynthesizeReply(
             status="success",
             request_id=trace.request_id,

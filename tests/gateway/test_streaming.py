@@ -241,3 +241,60 @@ async def test_many_streams_at_once_stay_apart(gateway: Gateway, speech: FakeSpe
         replies = await asyncio.gather(*(client.post(PATH, json=BODY) for _ in range(40)))
     assert {reply.content for reply in replies} == {b"onetwothree"}
     assert len({reply.headers["x-request-id"] for reply in replies}) == 40
+
+
+def exchange(port: int, data: bytes, *, wait_s: float = 3.0) -> bytes:
+    """Send bytes and read until the server closes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=wait_s) as client:
+        try:
+            for start in range(0, len(data), 65_536):
+                client.sendall(data[start : start + 65_536])
+        except ConnectionError:
+            pass  # it has hung up already; what it said is read below
+        answer = b""
+        try:
+            while piece := client.recv(65_536):
+                answer += piece
+        except ConnectionError:
+            pass
+        return answer
+
+
+UPGRADE = (
+    b"GET /api/v1/voice/%s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+    b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("path", [b"synthesize", b"streaming/synthesize/streaming"])
+def test_a_websocket_upgrade_of_a_plain_route_is_refused(gateway: Gateway, path: bytes) -> None:
+    assert exchange(gateway.port, UPGRADE % path).startswith(b"HTTP/1.1 403")
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b"\x16\x03\x01\x02\x00"],
+)
+def test_what_is_no_http_gets_the_one_error_body(gateway: Gateway, noise: bytes) -> None:
+    head, _, body = exchange(gateway.port, noise + b"\r\n\r\n").partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert json.loads(body)["error"]["code"] == "invalid_request"
+
+
+REQUEST = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n"
+ONE_FIELD = b"X-One: " + b"a" * 100_000
+MANY_FIELDS = b"\r\n".join(b"X-%d: %s" % (number, b"a" * 90) for number in range(900))
+
+
+@pytest.mark.parametrize("head", [ONE_FIELD, MANY_FIELDS], ids=["one", "many"])
+def test_a_large_head_is_refused(gateway: Gateway, head: bytes) -> None:
+    answer = exchange(gateway.port, REQUEST + head + b"\r\n\r\n")
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 400")
+
+
+def test_a_head_without_end_is_not_kept(gateway: Gateway) -> None:
+    began = time.monotonic()
+    exchange(gateway.port, REQUEST + b"X: " + b"a" * 20_000_000)
+    assert time.monotonic() - began < 3
+    gateway.wait_until(lambda: gateway.connections() == 0, 5)
