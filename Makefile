@@ -44,7 +44,8 @@ clean:  ## Remove the environment and what tools left behind; data in .seiketsu 
 
 # uv installs faster where it is present; pip is always there.
 INSTALL = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python \
-	--compile-bytecode,$(BIN)/python -m pip install --quiet --disable-pip-version-check)
+	--compile-bytecode,$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	--use-pep517)
 LOCK = $(if $(shell command -v uv),uv,$(BIN)/uv) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links
@@ -66,13 +67,16 @@ $(BIN)/python:
 	echo "Python 3.11 or 3.12 is needed; name one with: make PYTHON=/path/to/python3.11" >&2; \
 	exit 1
 
+# A package that comes as source is built with the pinned setuptools, installed before all others:
+# in an isolated environment it would be built with whatever is newest on that day.
 $(RUN): requirements/run.txt pyproject.toml | $(BIN)/python
 	@echo "Installing what the product needs."
-	@$(INSTALL) --require-hashes -r requirements/run.txt
+	@sed -n '/^setuptools==/,/[^\\]$$/p' requirements/run.txt >$(VENV)/build.txt
+	@$(INSTALL) --require-hashes -r $(VENV)/build.txt
+	@$(INSTALL) --require-hashes --no-build-isolation -r requirements/run.txt
 	@$(INSTALL) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Built with the pinned setuptools of run.txt where a package comes as source.
 $(TEST): requirements/test.txt $(RUN)
 	@echo "Installing what the tests need."
 	@$(INSTALL) --require-hashes --no-build-isolation -r requirements/test.txt
