@@ -12,12 +12,11 @@ import msgspec
 
 from core.errors import UnknownAgent, UnsupportedLanguage
 from core.speech import VoiceSettings
+from core.text.languages import AUTO, LANGUAGES, Language, language_of
+from core.voices.registry import LOCAL_VOICES
 
 FAST_MODEL: Final = "eleven_flash_v2_5"
 """Half the price and about 75 ms of inference (vendor's table)."""
-
-LANGUAGES: Final = ("en",)
-"""Languages that every profile speaks, online and offline."""
 
 
 class ProfileVoice(msgspec.Struct, frozen=True):
@@ -27,6 +26,9 @@ class ProfileVoice(msgspec.Struct, frozen=True):
     elevenlabs_model: str
     """The model where speed is not asked for."""
     local_voice: str
+    """The voice server's id, `ENGINE/NAME` or `ENGINE/NAME:CENTS` (see `core.voices.registry`)."""
+    local_speed: float = 1.0
+    """How fast the local voice speaks where the agent sets no speed of its own."""
 
 
 class VoiceProfile(msgspec.Struct, frozen=True):
@@ -36,8 +38,7 @@ class VoiceProfile(msgspec.Struct, frozen=True):
     title: str
     use: str
     settings: VoiceSettings
-    voices: Mapping[str, ProfileVoice]
-    """By language."""
+    voices: Mapping[Language, ProfileVoice]
 
 
 class VoiceAgent(msgspec.Struct, frozen=True):
@@ -46,7 +47,8 @@ class VoiceAgent(msgspec.Struct, frozen=True):
     id: str
     name: str
     profile: str
-    language_preferences: tuple[str, ...] = ("en",)
+    language_preferences: tuple[Language, ...] = LANGUAGES
+    """The languages it may speak, the preferred one first."""
     voice_id: str | None = None
     stability: float | None = None
     similarity_boost: float | None = None
@@ -58,20 +60,36 @@ class SpokenBy(msgspec.Struct, frozen=True):
     """What an agent comes down to in one language."""
 
     profile: str
-    language: str
+    language: Language
     elevenlabs_voice: str
     elevenlabs_model: str
-    local_voice: str
     settings: VoiceSettings
+    """For the provider."""
+    local_voice: str
+    local_settings: VoiceSettings
 
 
-_LOCAL_ENGLISH: Final = "hibari/heart"
 _MULTILINGUAL: Final = "eleven_multilingual_v2"
 
 
-def _profile(id: str, title: str, use: str, voice: str, settings: VoiceSettings) -> VoiceProfile:
-    english = ProfileVoice(voice, _MULTILINGUAL, _LOCAL_ENGLISH)
-    return VoiceProfile(id, title, use, settings, {"en": english})
+def _profile(
+    id: str,
+    title: str,
+    use: str,
+    voice: str,
+    settings: VoiceSettings,
+    *,
+    cents: int = 0,
+    speed: float = 1.0,
+) -> VoiceProfile:
+    """One row of the table. The provider's voices speak every language with its multilingual
+    models; the local voices, one a language, are told apart by pitch (`cents`) and speed."""
+    pitch = f":{cents}" if cents else ""
+    voices: dict[Language, ProfileVoice] = {
+        language: ProfileVoice(voice, _MULTILINGUAL, f"{local}{pitch}", speed)
+        for language, local in LOCAL_VOICES.items()
+    }
+    return VoiceProfile(id, title, use, settings, voices)
 
 
 PROFILES: Final[Mapping[str, VoiceProfile]] = {
@@ -83,6 +101,7 @@ PROFILES: Final[Mapping[str, VoiceProfile]] = {
             "Corporate, formal interactions",
             "21m00Tcm4TlvDq8ikWAM",
             VoiceSettings(stability=0.8, similarity_boost=0.75),
+            cents=-200,
         ),
         _profile(
             "friendly_female",
@@ -90,6 +109,8 @@ PROFILES: Final[Mapping[str, VoiceProfile]] = {
             "Warm, welcoming customer service",
             "AZnzlk1XvdvUeBnXmlld",
             VoiceSettings(stability=0.7, similarity_boost=0.8, style=0.4),
+            cents=100,
+            speed=1.04,
         ),
         _profile(
             "authoritative_male",
@@ -97,6 +118,8 @@ PROFILES: Final[Mapping[str, VoiceProfile]] = {
             "Expert consultations, serious discussions",
             "EXAVITQu4vr4xnSDxMaL",
             VoiceSettings(stability=0.85, similarity_boost=0.75, style=0.0),
+            cents=-350,
+            speed=0.93,
         ),
         _profile(
             "casual_male",
@@ -104,6 +127,8 @@ PROFILES: Final[Mapping[str, VoiceProfile]] = {
             "Informal, conversational interactions",
             "ErXwobaYiN019PkySvjV",
             VoiceSettings(stability=0.6, similarity_boost=0.75, style=0.5),
+            cents=-200,
+            speed=1.1,
         ),
         _profile(
             "multilingual_female",
@@ -141,27 +166,38 @@ class AgentSnapshot:
         return agent
 
 
-def spoken_by(agent: VoiceAgent, language: str | None) -> SpokenBy:
-    """Resolve an agent in a language (its own first one where the caller names none).
+def languages_of(agent: VoiceAgent, asked: str | None) -> tuple[Language, ...]:
+    """The languages a request may be spoken in, the likeliest first: one where the caller names it
+    or the agent speaks no other; `None` and `auto` leave it to the text.
 
     Raises:
-        UnsupportedLanguage: the agent's profile has no voice for it.
+        UnsupportedLanguage: it is none of ours, or none of the agent's.
     """
-    profile = PROFILES[agent.profile]
-    wanted = language or agent.language_preferences[0]
-    voice = profile.voices.get(wanted)
-    if voice is None:
-        known = ", ".join(sorted(profile.voices))
+    own = agent.language_preferences
+    if asked is None or asked.lower() == AUTO:
+        return own
+    language = language_of(asked)
+    if language is None:
         raise UnsupportedLanguage(
-            f"Language {wanted[:20]!r} is not spoken here; use one of: {known}."
+            f"Language {asked[:20]!r} is not spoken here; use one of: {', '.join(own)}, {AUTO}."
         )
+    if language not in own:
+        raise UnsupportedLanguage(
+            f"The agent does not speak {language!r}; it speaks: {', '.join(own)}."
+        )
+    return (language,)
+
+
+def spoken_by(agent: VoiceAgent, language: Language) -> SpokenBy:
+    """Resolve an agent in a language."""
+    profile = PROFILES[agent.profile]
+    voice = profile.voices[language]
     base = profile.settings
     return SpokenBy(
         profile=profile.id,
-        language=wanted,
+        language=language,
         elevenlabs_voice=agent.voice_id or voice.elevenlabs_voice,
         elevenlabs_model=voice.elevenlabs_model,
-        local_voice=voice.local_voice,
         settings=VoiceSettings(
             stability=base.stability if agent.stability is None else agent.stability,
             similarity_boost=(
@@ -171,4 +207,6 @@ def spoken_by(agent: VoiceAgent, language: str | None) -> SpokenBy:
             use_speaker_boost=base.use_speaker_boost,
             speed=base.speed if agent.speed is None else agent.speed,
         ),
+        local_voice=voice.local_voice,
+        local_settings=VoiceSettings(speed=agent.speed or voice.local_speed),
     )

@@ -65,7 +65,7 @@ class SpeechRequest(msgspec.Struct, frozen=True, gc=False):
     text: str
     agent_id: str
     language: str | None = None
-    """`None`: the agent's first language."""
+    """A BCP 47 tag; `None` and `auto`: the text decides among the agent's languages."""
     output_format: str = "mp3"
     optimize_for_speed: bool = True
     """True takes the fast model, False the profile's own; never another voice."""

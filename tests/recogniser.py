@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from importlib import resources
 from typing import Any, Final
 
+import cn2an
 import ctranslate2
 import numpy as np
 import numpy.typing as npt
+from num2words import num2words
 
 _RATE_HZ: Final = 16_000
 _HOP: Final = 160
@@ -24,6 +27,8 @@ _MIN_WINDOW_S: Final = 10.0
 _PAD_S: Final = 5.0
 _MAX_WINDOW_S: Final = 30.0
 _MAX_SPEECH_S: Final = 24.0
+
+_SAID_BEFORE: Final = {"zh": "以下是普通话的句子。"}
 
 Samples = npt.NDArray[np.float32]
 
@@ -59,7 +64,8 @@ class Recogniser:
     def _hear(self, samples: Samples, language: str) -> str:
         seconds = len(samples) / _RATE_HZ
         window_s = min(_MAX_WINDOW_S, max(_MIN_WINDOW_S, seconds + _PAD_S))
-        prompt = [
+        prompt = self._before(language)
+        prompt += [
             self._special[name]
             for name in (
                 "<|startoftranscript|>",
@@ -76,6 +82,20 @@ class Recogniser:
             max_length=int(len(prompt) + 12 * seconds + 16),
         )[0]
         return self._decode(result.sequences_ids[0])
+
+    def _before(self, language: str) -> list[int]:
+        """What the model is told was said before: Mandarin is written in simplified characters
+        after a sentence in such."""
+        text = _SAID_BEFORE.get(language)
+        if text is None:
+            return []
+        symbols = "".join(_SYMBOL_OF[byte] for byte in text.encode())
+        ids = [self._special["<|startofprev|>"]]
+        while symbols:
+            end = next(n for n in range(len(symbols), 0, -1) if symbols[:n] in self._ids)
+            ids.append(self._ids[symbols[:end]])
+            symbols = symbols[end:]
+        return ids
 
     def _features(self, samples: Samples, frames: int) -> Samples:
         length = frames * _HOP
@@ -94,18 +114,28 @@ class Recogniser:
         return bytes(_BYTE_OF[symbol] for symbol in text).decode("utf-8", "replace").strip()
 
 
-def word_error_rate(reference: str, hypothesis: str) -> float:
-    """Words to insert, delete or replace, per word of the reference (0.0 is perfect).
+def word_error_rate(reference: str, hypothesis: str, language: str = "en") -> float:
+    """Words to insert, delete or replace, per word of the reference (0.0 is perfect); in Mandarin
+    characters.
 
-    Case, punctuation and the spelling of English numbers do not count.
+    Case, punctuation, accents and the spelling of numbers do not count.
     """
-    said, heard = spoken_words(reference), spoken_words(hypothesis)
+    said, heard = spoken_words(reference, language), spoken_words(hypothesis, language)
     return _edits(said, heard) / max(1, len(said))
 
 
-def spoken_words(text: str) -> list[str]:
-    """The words of a text as they are said: lower case, no punctuation, numbers in words."""
+def spoken_words(text: str, language: str = "en") -> list[str]:
+    """The words of a text as they are said: lower case, no punctuation, numbers in words; in
+    Mandarin its characters."""
     text = text.lower().replace("’", "'")
+    if language == "zh":
+        text = re.sub(r"\d+(?:\.\d+)?", lambda match: cn2an.an2cn(match.group()), text)
+        return re.findall(r"[\u4e00-\u9fff]|[a-z]+", text)
+    if language == "es":
+        text = re.sub(r"(?<=\d)[. ](?=\d{3})", "", text)
+        text = re.sub(r"\d+", lambda match: num2words(int(match.group()), lang="es"), text)
+        text = text.replace("€", " euros").replace("%", " por ciento")
+        return re.findall(r"[^\W_]+", _without_accents(text))
     text = re.sub(
         r"\$\s?(\d[\d,]*(?:\.\d+)?)( (?:thousand|million|billion))?", r"\1\2 dollars", text
     )
@@ -113,6 +143,11 @@ def spoken_words(text: str) -> list[str]:
     text = re.sub(r"(?<=\d),(?=\d{3})", "", text)
     text = re.sub(r"\d+", lambda match: f" {_number(int(match.group()))} ", text)
     return re.findall(r"[^\W_]+(?:'[^\W_]+)?", text)
+
+
+def _without_accents(text: str) -> str:
+    decomposed = unicodedata.normalize("NFD", text.replace("ñ", "\0"))
+    return "".join(c for c in decomposed if not unicodedata.combining(c)).replace("\0", "ñ")
 
 
 _ONES: Final = [
@@ -216,3 +251,4 @@ def _byte_of() -> dict[str, int]:
 
 
 _BYTE_OF: Final = _byte_of()
+_SYMBOL_OF: Final = {byte: symbol for symbol, byte in _BYTE_OF.items()}

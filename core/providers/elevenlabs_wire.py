@@ -21,6 +21,7 @@ from core.errors import (
     StreamTruncated,
 )
 from core.speech import Attempt, AudioChunk, WordTiming
+from core.text.words import spoken_length, words_of
 
 PROVIDER: Final = "elevenlabs"
 OUTPUT_FORMAT: Final = "pcm_24000"
@@ -29,7 +30,7 @@ OUTPUT_FORMAT: Final = "pcm_24000"
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024
 MAX_CHARS_PER_S: Final = 30.0
 """More text than this for a second of audio cannot have been spoken: twice the measured pace of
-15.5 to 16.2 characters a second."""
+15.5 to 16.2 characters a second. A Han character counts as several (`spoken_length`)."""
 
 _ALIGNMENT_SLACK_S: Final = 0.25
 """The last aligned character may end this much after the audio: vendor's times are rounded."""
@@ -127,7 +128,7 @@ class TimestampStream:
                 )
             words = self._words.finish()
         else:
-            pace = len(self._text) * BYTES_PER_S / self._audio_bytes
+            pace = spoken_length(self._text) * BYTES_PER_S / self._audio_bytes
             if pace > MAX_CHARS_PER_S:
                 raise StreamTruncated("ElevenLabs sent too little audio.", provider=PROVIDER)
             words = estimated_words(self._text, samples_of(self._audio_bytes))
@@ -155,13 +156,15 @@ class TimestampStream:
 
 
 class _Words:
-    """Puts aligned characters together to the words of the text."""
+    """Puts aligned characters together to the words of the text (`core.text.words`)."""
 
     def __init__(self, text: str) -> None:
         self._text = text
+        self._words = words_of(text)
+        self._next = 0
+        """The word that is not yet at its end."""
         self._position = 0
         self._start_s: float | None = None
-        self._start_char = 0
         self._end_s = 0.0
         self.last_end_s = 0.0
         """When the last character that was aligned ends."""
@@ -185,48 +188,55 @@ class _Words:
             at = self._text.find(character, self._position, self._position + 16)
             if at < 0:
                 continue
-            for skipped in range(self._position, at + 1):
-                if self._text[skipped].isspace():
-                    done.extend(self._end(skipped))
+            done.extend(self._ended_by(at))
             self._position = at + len(character)
             if not character.isspace():
-                if self._start_s is None:
-                    self._start_s, self._start_char = start_s, at
+                self._start_s = start_s if self._start_s is None else self._start_s
                 self._end_s = end_s
         return tuple(done)
 
     def finish(self) -> tuple[WordTiming, ...]:
-        return tuple(self._end(len(self._text.rstrip())))
+        return tuple(self._ended_by(len(self._text)))
 
-    def _end(self, char_end: int) -> list[WordTiming]:
-        if self._start_s is None:
-            return []
-        word = WordTiming(
-            text=self._text[self._start_char : char_end],
-            start_ms=round(self._start_s * 1000),
-            end_ms=round(self._end_s * 1000),
-            char_start=self._start_char,
-            char_end=char_end,
-        )
-        self._start_s = None
-        return [word]
+    def _ended_by(self, position: int) -> list[WordTiming]:
+        """The words that end at that place or before; those without any time are left out."""
+        done: list[WordTiming] = []
+        while self._next < len(self._words) and self._words[self._next].end <= position:
+            word = self._words[self._next]
+            self._next += 1
+            if self._start_s is None:
+                continue
+            done.append(
+                WordTiming(
+                    text=word.text,
+                    start_ms=round(self._start_s * 1000),
+                    end_ms=round(self._end_s * 1000),
+                    char_start=word.start,
+                    char_end=word.end,
+                )
+            )
+            self._start_s = None
+        return done
 
 
 def estimated_words(text: str, samples: int) -> tuple[WordTiming, ...]:
-    """Timings in proportion to the characters, where the reply carried none."""
+    """Timings in proportion to the length of the text (`spoken_length`), where the reply carried
+    none."""
     whole_ms = duration_ms(samples)
+    whole = spoken_length(text)
     words: list[WordTiming] = []
-    position = 0
-    for word in text.split():
-        start = text.index(word, position)
-        position = start + len(word)
+    position, length = 0, 0.0
+    for word in words_of(text):
+        begins = length + spoken_length(text[position : word.start])
+        length = begins + spoken_length(word.text)
+        position = word.end
         words.append(
             WordTiming(
-                text=word,
-                start_ms=whole_ms * start // len(text),
-                end_ms=whole_ms * position // len(text),
-                char_start=start,
-                char_end=position,
+                text=word.text,
+                start_ms=round(whole_ms * begins / whole),
+                end_ms=round(whole_ms * length / whole),
+                char_start=word.start,
+                char_end=word.end,
                 estimated=True,
             )
         )

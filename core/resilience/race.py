@@ -8,7 +8,7 @@ it is a truncated stream, never a second voice.
 from __future__ import annotations
 
 import asyncio
-import time
+import math
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, aclosing
 
@@ -16,6 +16,7 @@ import structlog
 
 from core.errors import (
     AllProvidersFailed,
+    Busy,
     DeadlineExceeded,
     SeiketsuError,
     SpeechError,
@@ -98,6 +99,7 @@ class Race:
 
         Raises:
             AllProvidersFailed: none was heard.
+            Busy: none has room, and nothing else is wrong; with the smallest hint.
             DeadlineExceeded: none was heard in time.
             StreamTruncated: the one that was heard did not come to its end.
         """
@@ -134,9 +136,7 @@ class Race:
                 if waiting:
                     start_next()
                 elif len(failures) == len(arms):
-                    raise AllProvidersFailed(
-                        "; ".join(f.message for f in failures), causes=failures
-                    )
+                    raise _all_failed(failures)
             arm.record.outcome = "won"
             arm.record.first_chunk_ms = call.trace.now_ms()
             call.trace.winner = segment.attempt_of(arm.provider.name)
@@ -152,9 +152,10 @@ class Race:
         self, events: asyncio.Queue[_Event], call: SpeechCall, *, can_start: bool
     ) -> _Event | None:
         """The next event before the commit point; None when it is time to start another arm."""
-        left_s = call.deadline.first_audio_at_s - time.monotonic()
         if can_start:
-            left_s -= self._reserve_s
+            left_s = call.deadline.due_left_s() - self._reserve_s
+        else:
+            left_s = call.deadline.first_audio_left_s()
         try:
             async with asyncio.timeout(max(0.0, left_s)):
                 return await events.get()
@@ -196,6 +197,12 @@ def _failed(arm: _Arm, what: SeiketsuError | None) -> SeiketsuError:
     arm.record.outcome = "failed"
     arm.record.error_code = error.code
     return error
+
+
+def _all_failed(failures: list[SeiketsuError]) -> SeiketsuError:
+    if all(isinstance(failure, Busy) for failure in failures):
+        return min(failures, key=lambda failure: failure.retry_after_s or math.inf)
+    return AllProvidersFailed("; ".join(f.message for f in failures), causes=failures)
 
 
 async def _stop(arms: list[_Arm]) -> None:

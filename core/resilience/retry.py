@@ -7,7 +7,7 @@ import random
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from core.errors import SeiketsuError
+from core.errors import Busy, SeiketsuError
 from core.providers.base import SpeechCall, SpeechProvider, SpokenText
 from core.speech import AudioChunk, SegmentPlan
 from core.text.shared import SharedText
@@ -15,7 +15,8 @@ from core.text.shared import SharedText
 
 class Retry:
     """Calls again after an error that is marked retryable, as long as no chunk has come and the
-    deadline of the first audio leaves time for the pause and a call."""
+    deadline of the first audio leaves time for the pause and a call. `Busy` is for the caller: it
+    is said because there is no time for waiting."""
 
     def __init__(self, provider: SpeechProvider, *, tries: int, pause_s: float) -> None:
         self._provider = provider
@@ -58,7 +59,8 @@ class Retry:
             except SeiketsuError as error:
                 pause_s = error.retry_after_s or self._pause_s * (0.5 + random.random())  # noqa: S311
                 hopeless = pause_s >= call.deadline.first_audio_left_s()
-                if heard or hopeless or not error.retryable or number == self._tries:
+                last = hopeless or number == self._tries or isinstance(error, Busy)
+                if heard or last or not error.retryable:
                     raise
             await asyncio.sleep(pause_s)
 

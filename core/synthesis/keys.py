@@ -16,7 +16,7 @@ from core.speech import VoiceSettings
 from core.text import normalise
 
 KEY_VERSION: Final = 1
-RENDITION_VERSION: Final = 1
+RENDITION_VERSION: Final = 2
 """Raise it with any change of the joiner or an encoder that alters bytes."""
 
 _encoder = msgspec.msgpack.Encoder()
@@ -88,11 +88,10 @@ def voice_key(identity: VoiceIdentity) -> str:
     return _digest((KEY_VERSION, identity))
 
 
-def rendition_key(voice_keys: Sequence[str], output_format: str, written: str | None = None) -> str:
+def rendition_key(voice_keys: Sequence[str], output_format: str, written: str) -> str:
     """32 hex digits that name the encoded bytes of an utterance.
 
-    `written` is the caller's own text where it is not the spoken one: a rendition's word timings
-    point into it.
+    `written` is the caller's own text: a rendition's word timings point into it.
     """
     return _digest((RENDITION_VERSION, tuple(voice_keys), output_format, written))
 

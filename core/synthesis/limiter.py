@@ -9,14 +9,26 @@ import asyncio
 import heapq
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from typing import Protocol
+
+import msgspec
 
 from core.deadline import Deadline
-from core.errors import Busy
+from core.errors import Busy, ProviderRejected
 from core.providers.base import SpeechCall, SpeechProvider, SpokenText
-from core.speech import AudioChunk, SegmentPlan
+from core.speech import Attempt, AudioChunk, SegmentPlan
+from core.voices.registry import lane_of
 
 _SMOOTHING = 0.2
 """Weight of the newest call in the running mean of how long a place is held."""
+
+
+class Limits(Protocol):
+    """The limiters of a provider."""
+
+    def of(self, attempt: Attempt) -> Limiter:
+        """The one whose places an attempt takes."""
+        ...
 
 
 class Limiter:
@@ -31,6 +43,10 @@ class Limiter:
         self._waiting: list[tuple[float, int, asyncio.Future[None]]] = []
         self._arrivals = 0
         self._held_s = 0.3
+
+    def of(self, attempt: Attempt) -> Limiter:
+        """See `Limits`: the only one."""
+        return self
 
     @property
     def waiting(self) -> int:
@@ -103,12 +119,23 @@ class Limiter:
             heapq.heappop(self._waiting)
 
 
+class LocalLanes(msgspec.Struct, frozen=True):
+    """One limiter for each lane of the local voices: a slow voice holds no place of a quick one."""
+
+    quick: Limiter
+    slow: Limiter
+
+    def of(self, attempt: Attempt) -> Limiter:
+        """See `Limits`."""
+        return self.slow if lane_of(attempt.voice) == "slow" else self.quick
+
+
 class Limited:
     """A provider behind a limiter: a place is held until the provider's last byte."""
 
-    def __init__(self, provider: SpeechProvider, limiter: Limiter) -> None:
+    def __init__(self, provider: SpeechProvider, limits: Limits) -> None:
         self._provider = provider
-        self._limiter = limiter
+        self._limits = limits
 
     @property
     def name(self) -> str:
@@ -122,13 +149,15 @@ class Limited:
 
         Raises:
             Busy: none did.
+            ProviderRejected: the segment has no attempt with this provider.
         """
         attempt = segment.attempt_of(self.name)
-        record = call.trace.begin(attempt) if attempt else None
+        if attempt is None:
+            raise ProviderRejected("The plan has no voice of this provider.", provider=self.name)
+        record = call.trace.begin(attempt)
         asked_ms = call.trace.now_ms()
-        async with self._limiter.place(call.deadline):
-            if record is not None:
-                record.queued_ms = call.trace.now_ms() - asked_ms
+        async with self._limits.of(attempt).place(call.deadline):
+            record.queued_ms = call.trace.now_ms() - asked_ms
             async with aclosing(self._provider.stream(text, segment, call)) as chunks:
                 async for chunk in chunks:
                     yield chunk

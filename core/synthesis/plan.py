@@ -11,15 +11,16 @@ from typing import Final
 
 import msgspec
 
-from core.agents import FAST_MODEL, AgentSnapshot, SpokenBy, spoken_by
+from core.agents import FAST_MODEL, AgentSnapshot, SpokenBy, languages_of, spoken_by
 from core.audio.formats import resolve
 from core.errors import TextEmpty, TextTooLong, UnsupportedLanguage
 from core.settings import SpeechSettings
 from core.speech import Attempt, SegmentPlan, SpeechPlan, SpeechRequest, VoiceSettings
 from core.synthesis.keys import identify, rendition_key, voice_key
-from core.text.normalise import normalise, speakable
-from core.text.script import is_latin
-from core.text.segment import segment
+from core.text.clean import clean, speakable
+from core.text.detect import detect
+from core.text.script import readable
+from core.text.spoken import spoken_segments
 from core.voices.registry import engine_version
 
 
@@ -71,24 +72,27 @@ class Planner:
         if len(request.text) > limit:
             raise TextTooLong(f"The text has {len(request.text)} characters; {limit} are allowed.")
         agent = self._agents.get(request.tenant, request.agent_id)
-        by = spoken_by(agent, request.language)
+        languages = languages_of(agent, request.language)
         output_format = resolve(request.output_format, self._settings.mp3_kbps).name
-        spoken = normalise(request.text)
-        if not speakable(spoken.text):
+        cleaned = clean(request.text)
+        if not speakable(cleaned.text):
             raise TextEmpty()
+        by = spoken_by(agent, detect(cleaned.text, languages))
         segments = tuple(
             SegmentPlan(
                 index=index,
-                text=spoken.text[start:end],
-                source_start=spoken.offsets[start],
-                source_end=spoken.offsets[end],
-                source_offsets=spoken.offsets[start : end + 1],
-                attempts=self._attempts(request, by, spoken.text[start:end]),
+                text=spoken.text,
+                source_start=spoken.source_offsets[0],
+                source_end=spoken.source_offsets[-1],
+                source_offsets=spoken.source_offsets,
+                attempts=self._attempts(request, by, spoken.text),
             )
-            for index, (start, end) in enumerate(
-                segment(spoken.text, max_chars=self._settings.max_segment_chars)
+            for index, spoken in enumerate(
+                spoken_segments(cleaned, by.language, max_chars=self._settings.max_segment_chars)
             )
         )
+        if not segments:
+            raise TextEmpty()
         return SpeechPlan(
             tenant=request.tenant,
             agent_id=agent.id,
@@ -102,7 +106,7 @@ class Planner:
             rendition_key=rendition_key(
                 [s.attempts[0].voice_key for s in segments],
                 output_format,
-                None if spoken.text == request.text else request.text,
+                request.text,
             ),
         )
 
@@ -111,11 +115,11 @@ class Planner:
         attempts = tuple(
             self._attempt(link, request, by, text)
             for link in self._chain
-            if link.provider != "local" or is_latin(text)
+            if link.provider != "local" or readable(text, by.language)
         )
         if not attempts:
             raise UnsupportedLanguage(
-                "The text has letters that the local voice cannot read; it speaks English."
+                f"The text has letters that the local voice of {by.language!r} cannot read."
             )
         return attempts
 
@@ -128,7 +132,7 @@ class Planner:
         else:
             voice = by.local_voice
             model = voice.partition("/")[0]
-            settings = VoiceSettings(speed=by.settings.speed) if by.settings.speed else None
+            settings = by.local_settings
         identity = identify(
             tenant=request.tenant,
             provider=link.provider,

@@ -32,8 +32,8 @@ class ReplyParts(msgspec.Struct, frozen=True):
     cache: SpeechCache
     board: FlightBoard
     codecs: CodecPool
-    new_deadline: Callable[[float], Deadline]
-    """The time of a segment that is begun while there are so many seconds of audio to be heard."""
+    new_deadline: Callable[[float | None], Deadline]
+    """See `core.synthesis.service.deadline_maker`."""
     lookahead_segments: int
 
 

@@ -131,8 +131,9 @@ class SegmentVoice:
                     raise
             listener.close()
             self._deadline = Deadline.after(
-                first_audio_s=max(_RESCUE_S, deadline.first_audio_left_s()),
+                first_audio_s=max(_RESCUE_S, deadline.due_left_s()),
                 whole_s=deadline.left_s(),
+                patience_s=deadline.give_up_at_s - deadline.first_audio_at_s,
             )
             self._listener = self._join(candidate, self._deadline)
 

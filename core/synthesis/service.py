@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from typing import Final
 
 from core.audio.formats import resolve
 from core.cache.envelope import RenditionEntry
@@ -19,6 +20,9 @@ from core.speech import Provenance, SpeechPlan, SpeechRequest, SpeechTrace
 from core.synthesis.plan import Planner
 from core.synthesis.reply import Reply, ReplyParts
 from core.synthesis.segments import Commit
+
+_PATIENCE_S: Final = 8.0
+"""How long a segment that follows another is waited for after it was due."""
 
 
 class SpeechService:
@@ -52,7 +56,7 @@ class SpeechService:
 
     def new_deadline(self) -> Deadline:
         """The time of a request that begins now."""
-        return deadline_maker(self._settings)(0.0)
+        return deadline_maker(self._settings)(None)
 
     def peek(self, plan: SpeechPlan, trace: SpeechTrace) -> RenditionEntry | None:
         """The complete reply if this process's memory has it; waits for nothing."""
@@ -155,11 +159,17 @@ class SpeechService:
         trace.model = provenance.model
 
 
-def deadline_maker(settings: Settings) -> Callable[[float], Deadline]:
-    """Makes deadlines that start when they are made, for audio that is not needed before so many
-    seconds have passed."""
+def deadline_maker(settings: Settings) -> Callable[[float | None], Deadline]:
+    """Makes deadlines that start when they are made: for the beginning of an utterance (`None`), or
+    for audio that follows what is heard for so many seconds more."""
     first_audio_s = settings.speech.response_timeout_ms / 1000
     whole_s = settings.upstream.timeout_s
-    return lambda lead_s: Deadline.after(
-        first_audio_s=first_audio_s + lead_s, whole_s=whole_s + lead_s
-    )
+
+    def new_deadline(lead_s: float | None) -> Deadline:
+        if lead_s is None:
+            return Deadline.after(first_audio_s=first_audio_s, whole_s=whole_s)
+        return Deadline.after(
+            first_audio_s=first_audio_s + lead_s, whole_s=whole_s + lead_s, patience_s=_PATIENCE_S
+        )
+
+    return new_deadline

@@ -1,65 +1,30 @@
-"""Text as it will be spoken, with the way back to the caller's characters.
+"""Written text as it is spoken: numbers, prices, dates and the like as words.
 
 `VERSION` is part of every voice key: raise it with any change that alters what is spoken.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-import msgspec
+from core.text.clean import Mapped
+from core.text.languages import Language
+from core.text.wording.en import RULES as _EN
+from core.text.wording.es import RULES as _ES
+from core.text.wording.marks import MARKS
+from core.text.wording.rewrite import Rule, settled
+from core.text.wording.zh import RULES as _ZH
 
-VERSION: Final = 1
+VERSION: Final = 2
 
-_DROPPED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
-
-
-class Normalised(msgspec.Struct, frozen=True):
-    """A spoken text and, for each of its characters, the caller's character it came from."""
-
-    text: str
-    offsets: Sequence[int]
-    """One for each character of `text`, and one more: where the last of them ends."""
+_RULES: Final[Mapping[Language, Sequence[Rule]]] = {"en": _EN, "es": _ES, "zh": _ZH}
 
 
-def normalise(text: str) -> Normalised:
-    """Compose accents (NFC), turn every run of white space into one space, drop what no voice can
-    say (controls, invisible format characters, unassigned code points), trim both ends."""
-    if text.isascii() and text.isprintable() and text.strip() == text and "  " not in text:
-        return Normalised(text, range(len(text) + 1))
-    out: list[str] = []
-    offsets: list[int] = []
-    space_at: int | None = None
-    position = end = 0
-    while position < len(text):
-        start = position
-        position += 1
-        while position < len(text) and unicodedata.combining(text[position]):
-            position += 1
-        cluster = text[start:position]
-        if cluster[0].isspace():
-            space_at = start if space_at is None else space_at
-            continue
-        spoken = "".join(
-            c
-            for c in unicodedata.normalize("NFC", cluster)
-            if unicodedata.category(c) not in _DROPPED
-        )
-        if not spoken:
-            continue
-        if space_at is not None and out:
-            out.append(" ")
-            offsets.append(space_at)
-        space_at = None
-        out.append(spoken)
-        offsets.extend([start] * len(spoken))
-        end = position
-    offsets.append(end)
-    return Normalised("".join(out), tuple(offsets))
+def normalise(text: str, language: Language) -> Mapped:
+    """What a voice should say for `text`, which is clean (`core.text.clean`).
 
-
-def speakable(text: str) -> bool:
-    """Whether a voice would say anything: at least one letter or digit."""
-    return any(c.isalnum() for c in text)
+    Every character of the result leads back to where its source begins: the words of a figure all
+    lead to the figure's first character. Text that is words already stays as it is.
+    """
+    return settled(text, MARKS, _RULES[language])

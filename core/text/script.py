@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from core.text.languages import Language
+
 _LATIN: Final = (
     (0x0000, 0x024F),
     (0x1E00, 0x1EFF),
@@ -14,12 +16,18 @@ _LATIN: Final = (
 local voice does not read them."""
 
 
-def is_latin(text: str) -> bool:
-    """Whether every letter of the text is a Latin one; marks, digits and symbols do not count."""
+_HAN: Final = ((0x3007, 0x3007), (0x3400, 0x4DBF), (0x4E00, 0x9FFF))
+"""Han characters, those of the supplementary planes left out: no voice here knows them."""
+
+
+def readable(text: str, language: Language) -> bool:
+    """Whether the local voice of that language has a sound for every letter of the text: Latin
+    ones, and Han in Mandarin. Marks, digits and symbols do not count."""
     if text.isascii():
         return True
+    blocks = _LATIN + _HAN if language == "zh" else _LATIN
     return all(
-        any(first <= ord(character) <= last for first, last in _LATIN)
+        any(first <= ord(character) <= last for first, last in blocks)
         for character in text
         if character.isalpha()
     )

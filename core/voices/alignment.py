@@ -14,17 +14,9 @@ from typing import Final
 import msgspec
 
 from core.speech import WordTiming
+from core.text.words import Word
 
-_WORD: Final = re.compile(r"\S+")
 _MARKS: Final = re.compile(r"[\W_]+")
-
-
-class Word(msgspec.Struct, frozen=True):
-    """A blank-separated word and where it stands in its text, in characters."""
-
-    text: str
-    start: int
-    end: int
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -34,11 +26,6 @@ class Block(msgspec.Struct, frozen=True):
     w1: int
     r0: int
     r1: int
-
-
-def words_of(text: str) -> list[Word]:
-    """The words of a text, in order."""
-    return [Word(m.group(), m.start(), m.end()) for m in _WORD.finditer(text)]
 
 
 def align(written: Sequence[str], read: Sequence[str]) -> list[Block]:

@@ -107,6 +107,55 @@ def test_without_alignment_words_are_estimated_and_say_so() -> None:
     assert words[-1].end_ms == 1200
 
 
+CHINESE = "您好，WiFi在“大堂”。"
+
+
+def test_a_han_character_is_a_word_with_its_own_time() -> None:
+    stream = TimestampStream(CHINESE)
+    data = line(tone(700), CHINESE[:5]) + line(tone(1000), CHINESE[5:], 0.5)
+    chunks = [chunk for at in range(len(data)) for chunk in stream.feed(data[at : at + 1])]
+    words = [w for c in chunks + stream.finish() for w in c.words]
+    assert [w.text for w in words] == ["您", "好，", "WiFi", "在", "“大", "堂”。"]
+    assert [CHINESE[w.char_start : w.char_end] for w in words] == [w.text for w in words]
+    assert [(w.start_ms, w.end_ms) for w in words] == [
+        *[(0, 100), (100, 300), (300, 700), (700, 800), (800, 1000), (1000, 1300)]
+    ]
+    assert not any(w.estimated for w in words)
+
+
+def test_each_word_is_out_as_soon_as_the_next_begins() -> None:
+    stream = TimestampStream(CHINESE)
+    chunks = stream.feed(line(tone(700), CHINESE[:5]))
+    assert [w.text for c in chunks for w in c.words] == ["您", "好，"]
+
+
+@pytest.mark.parametrize("heard", ["您", "您好，WiFi在“大"])
+def test_a_chinese_reply_that_stops_early_is_truncation(heard: str) -> None:
+    stream = TimestampStream(CHINESE)
+    stream.feed(line(tone(2000), heard))
+    with pytest.raises(StreamTruncated):
+        stream.finish()
+
+
+SENTENCE = "这套公寓有两间卧室和一个很大的阳台。"
+
+
+@pytest.mark.parametrize(("heard_ms", "whole"), [(4000, True), (2600, True), (1300, False)])
+def test_without_alignment_a_third_of_a_chinese_sentence_is_truncation(
+    heard_ms: int, whole: bool
+) -> None:
+    stream = TimestampStream(SENTENCE)
+    stream.feed(line(tone(heard_ms)))
+    if not whole:
+        with pytest.raises(StreamTruncated):
+            stream.finish()
+        return
+    [words] = [c.words for c in stream.finish()]
+    assert [w.text for w in words] == [*SENTENCE[:-2], "台。"]
+    assert (words[0].start_ms, words[-1].end_ms) == (0, heard_ms)
+    assert len({w.end_ms - w.start_ms for w in words[:-1]}) <= 2, "all take the same time"
+
+
 def test_without_alignment_too_little_audio_is_truncation() -> None:
     stream = TimestampStream(TEXT)
     stream.feed(line(tone(200)))

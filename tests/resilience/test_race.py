@@ -11,6 +11,7 @@ import pytest
 
 from core.errors import (
     AllProvidersFailed,
+    Busy,
     DeadlineExceeded,
     ProviderRejected,
     ProviderUnavailable,
@@ -111,6 +112,24 @@ async def test_when_all_fail_the_causes_are_told() -> None:
         "provider_unavailable",
     ]
     assert caught.value.retry_after_s == 3.0
+
+
+async def test_when_none_has_room_the_caller_hears_when_the_first_will_have() -> None:
+    asked, other = voices()
+    asked.error_before = [Busy("full", retry_after_s=4.0)]
+    other.error_before = [Busy("full", retry_after_s=1.5)]
+    with pytest.raises(Busy) as caught:
+        await heard(Race([asked, other], reserve_s=1.0), call_of())
+    assert caught.value.retry_after_s == 1.5
+
+
+async def test_no_room_at_one_and_a_fault_of_the_other_is_a_failure() -> None:
+    asked, other = voices()
+    asked.error_before = [ProviderUnavailable("down", provider="elevenlabs")]
+    other.error_before = [Busy("full", retry_after_s=1.5)]
+    with pytest.raises(AllProvidersFailed) as caught:
+        await heard(Race([asked, other], reserve_s=1.0), call_of())
+    assert caught.value.retry_after_s == 1.5
 
 
 async def test_when_all_are_silent_the_deadline_ends_it() -> None:

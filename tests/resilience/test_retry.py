@@ -7,7 +7,7 @@ from contextlib import aclosing
 
 import pytest
 
-from core.errors import ProviderRejected, ProviderUnavailable, SeiketsuError
+from core.errors import Busy, ProviderRejected, ProviderUnavailable, SeiketsuError
 from core.providers.base import SpeechCall
 from core.resilience.retry import Retry
 from tests.fakes import FakeVoice, call_of, segment_of
@@ -56,4 +56,14 @@ async def test_no_pause_is_begun_that_the_deadline_would_cut() -> None:
     with pytest.raises(ProviderUnavailable):
         await heard(voice, call_of(first_audio_s=0.2), pause_s=1.0)
     assert time.monotonic() - began < 0.15
+    assert voice.calls == 1
+
+
+async def test_a_provider_without_room_is_told_to_the_caller_at_once() -> None:
+    voice = FakeVoice(error_before=[Busy(retry_after_s=0.4)])
+    began = time.monotonic()
+    with pytest.raises(Busy) as caught:
+        await heard(voice, call_of())
+    assert time.monotonic() - began < 0.15
+    assert caught.value.retry_after_s == 0.4
     assert voice.calls == 1

@@ -83,8 +83,8 @@ def test_fields_do_not_run_into_each_other() -> None:
 
 
 def test_a_rendition_is_its_voices_in_order_and_its_format() -> None:
-    base = rendition_key(["a", "b"], "mp3_24000_128")
-    assert base != rendition_key(["b", "a"], "mp3_24000_128")
-    assert base != rendition_key(["ab"], "mp3_24000_128")
-    assert base != rendition_key(["a", "b"], "pcm_24000")
-    assert base == rendition_key(["a", "b"], "mp3_24000_128")
+    base = rendition_key(["a", "b"], "mp3_24000_128", "A b.")
+    assert base != rendition_key(["b", "a"], "mp3_24000_128", "A b.")
+    assert base != rendition_key(["ab"], "mp3_24000_128", "A b.")
+    assert base != rendition_key(["a", "b"], "pcm_24000", "A b.")
+    assert base == rendition_key(["a", "b"], "mp3_24000_128", "A b.")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import aclosing
 
+import msgspec
 import pytest
 
 from core.deadline import Deadline
-from core.errors import Busy
-from core.synthesis.limiter import Limiter
+from core.errors import Busy, ProviderRejected
+from core.speech import SegmentPlan
+from core.synthesis.limiter import Limited, Limiter, LocalLanes
+from tests import fakes
 
 
 def deadline(s: float = 1.0) -> Deadline:
@@ -92,3 +96,40 @@ async def test_no_place_is_lost_whoever_is_cancelled() -> None:
             task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
     assert (limiter.in_use, limiter.waiting) == (0, 0)
+
+
+def local_attempt(voice: str) -> SegmentPlan:
+    attempt = msgspec.structs.replace(fakes.attempt("local"), voice=voice)
+    return msgspec.structs.replace(fakes.segment_of(), attempts=(attempt,))
+
+
+async def test_a_slow_voice_holds_no_place_of_a_quick_one_and_waits_for_none() -> None:
+    quick = Limiter("local", limit=1, cap=1, queue_limit=9)
+    slow = Limiter("local_slow", limit=3, cap=3, queue_limit=0)
+    voice = fakes.FakeVoice("local")
+    voice.gate = asyncio.Event()
+    limited = Limited(voice, LocalLanes(quick, slow))
+
+    async def heard(name: str) -> int:
+        stream = limited.stream("Hi.", local_attempt(name), fakes.call_of())
+        async with aclosing(stream) as chunks:
+            return len([chunk async for chunk in chunks])
+
+    names = ["kokoro/zf_xiaobei"] * 3 + ["hibari/heart"]
+    tasks = [asyncio.create_task(heard(name)) for name in names]
+    await asyncio.sleep(0.01)
+    assert voice.open == 4
+    assert (quick.in_use, slow.in_use) == (1, 3)
+    with pytest.raises(Busy):
+        await heard("kokoro/zf_xiaobei:-200")
+    voice.gate.set()
+    assert await asyncio.gather(*tasks) == [3, 3, 3, 3]
+    assert (quick.in_use, slow.in_use) == (0, 0)
+
+
+async def test_a_segment_without_an_attempt_takes_no_place() -> None:
+    limiter = Limiter("local", limit=1, cap=1, queue_limit=0)
+    limited = Limited(fakes.FakeVoice("local"), limiter)
+    with pytest.raises(ProviderRejected):
+        await anext(limited.stream("Hi.", fakes.segment_of(), fakes.call_of()))
+    assert limiter.in_use == 0

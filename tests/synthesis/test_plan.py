@@ -19,6 +19,7 @@ from core.errors import (
 from core.settings import SpeechSettings
 from core.speech import SpeechPlan, SpeechRequest
 from core.synthesis.plan import ChainLink, Planner
+from core.text.languages import Language
 
 CHAIN = (ChainLink("elevenlabs", "acct", "http-1"), ChainLink("local", ""))
 
@@ -37,7 +38,7 @@ def test_each_segment_has_an_attempt_with_every_provider_of_the_chain() -> None:
         assert [a.provider for a in segment.attempts] == ["elevenlabs", "local"]
         assert len({a.voice_key for a in segment.attempts}) == 2
     assert made.segments[0].attempts[0].voice == "21m00Tcm4TlvDq8ikWAM"
-    assert made.segments[0].attempts[1].voice == "hibari/heart"
+    assert made.segments[0].attempts[1].voice.startswith("hibari/heart")
 
 
 def test_without_a_key_the_local_voice_is_asked_for() -> None:
@@ -108,7 +109,56 @@ def test_an_agents_own_settings_stand_over_its_profile() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["你好。", "ｈｅｌｌｏ", "Welcome to the office today. 你好，各位朋友。", "مرحبا"]
+    ("text", "language", "engine"),
+    [
+        ("The house has three bedrooms and a garden.", "en", "hibari"),
+        ("La casa tiene tres habitaciones y un jardín.", "es", "pico"),
+        ("这套房子有三间卧室和一个花园。", "zh", "kokoro"),
+    ],
+)
+def test_the_text_decides_the_language_and_the_voice(text: str, language: str, engine: str) -> None:
+    for asked in (None, "auto", "AUTO", language, f"{language.upper()}-XX"):
+        made = plan(text=text, language=asked)
+        assert made.language == language
+        upstream, local = made.segments[0].attempts
+        assert (upstream.language, local.language) == (language, language)
+        assert upstream.voice == "21m00Tcm4TlvDq8ikWAM"
+        assert local.voice.partition("/")[0] == engine
+    assert plan(text=text, language=language).rendition_key == made.rendition_key
+
+
+def preferring(*languages: Language) -> Planner:
+    agent = VoiceAgent("a", "A", "friendly_female", language_preferences=languages)
+    return Planner(AgentSnapshot((agent,)), CHAIN, SpeechSettings())
+
+
+def asked(text: str, language: str | None = None) -> SpeechRequest:
+    return SpeechRequest(tenant="t", text=text, agent_id="a", language=language)
+
+
+def test_an_agents_preferences_order_and_restrict() -> None:
+    spanish = "Los apartamentos tienen calefacción central."
+    assert preferring("en", "es").plan(asked(spanish)).language == "es"
+    assert preferring("en", "zh").plan(asked(spanish)).language == "en"
+    assert preferring("zh", "es").plan(asked("4 - 5")).language == "zh", "numbers tell nothing"
+    assert preferring("es", "zh").plan(asked("4 - 5")).language == "es"
+    with pytest.raises(UnsupportedLanguage, match="en, es"):
+        preferring("en", "es").plan(asked("你好", "zh"))
+
+
+def test_what_is_spoken_are_words_and_leads_back_to_what_was_written() -> None:
+    text = "It costs $1,000,000 today. Call 555-123-4567 now."
+    made = plan(text=text)
+    spoken = " ".join(segment.text for segment in made.segments)
+    assert "one million dollars" in spoken
+    assert not any(character.isdigit() for character in spoken)
+    first = made.segments[0]
+    at = first.text.index("one million")
+    assert text[first.source_offsets[at]] == "$"
+
+
+@pytest.mark.parametrize(
+    "text", ["Привет", "Welcome to the office on Sunday. Please ask for 王伟.", "مرحبا", "한국어"]
 )
 def test_what_the_local_voice_cannot_read_is_never_given_to_it(text: str) -> None:
     with pytest.raises(UnsupportedLanguage):
@@ -117,6 +167,8 @@ def test_what_the_local_voice_cannot_read_is_never_given_to_it(text: str) -> Non
     assert [a.provider for a in asked.attempts] == ["elevenlabs"]
 
 
-@pytest.mark.parametrize("text", ["Señora Núñez, café at 5 €?", "Straße 🙂 № 5"])
-def test_latin_letters_of_any_kind_are_readable(text: str) -> None:
+@pytest.mark.parametrize(
+    "text", ["Señora Núñez, café at 5 €?", "Straße 🙂 № 5", "李先生的VIP客户住在Main Street。"]
+)
+def test_what_a_local_voice_can_read_is_given_to_it(text: str) -> None:
     assert [a.provider for a in plan(text=text).segments[0].attempts] == ["elevenlabs", "local"]
