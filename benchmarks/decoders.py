@@ -12,6 +12,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.ogg import Page, PageReader
+
 Samples = npt.NDArray[np.int16]
 
 NOTHING: Final[Samples] = np.zeros(0, np.int16)
@@ -218,6 +220,69 @@ class WavDecoder:
         self._left = None if size in _UNKNOWN_SIZES else size
 
 
+class OggOpusDecoder:
+    """Opus in Ogg, one channel, page by page: as long as its pages say, or it is an error."""
+
+    def __init__(self) -> None:
+        self.rate_hz = 0
+        self._reader = PageReader()
+        self._context: av.AudioCodecContext | None = None
+        self._tagged = False
+        self._pre_skip = 0
+        self._count = 0
+
+    def feed(self, data: bytes) -> Samples:
+        """The samples of every page that is now complete."""
+        parts: list[Samples] = []
+        try:
+            parts.extend(map(self._samples, self._reader.feed(data)))
+        except (ValueError, av.FFmpegError) as problem:
+            raise DecodeError(f"ogg: {problem}", _stitched(parts)) from problem
+        return _stitched(parts)
+
+    def finish(self) -> Samples:
+        """Nothing, unless the stream does not end as one does."""
+        if self._reader.unfinished or not self._reader.ended:
+            raise DecodeError("ogg: the stream has no end")
+        return NOTHING
+
+    def _samples(self, page: Page) -> Samples:
+        frames: list[av.AudioFrame] = []
+        for packet in page.packets:
+            if self._context is None:
+                self._open(packet)
+            elif not self._tagged:
+                self._tagged = True
+                if packet[:8] != b"OpusTags":
+                    raise ValueError("the second packet is not OpusTags")
+            else:
+                frames += self._context.decode(av.Packet(packet))
+        samples = _joined(frames)
+        if not samples.size:
+            return samples
+        end = page.granule - self._pre_skip
+        self._count += samples.size
+        surplus = self._count - end
+        if surplus < 0 or surplus > samples.size or (surplus and not page.last):
+            raise ValueError(f"a page ends at sample {end}, its audio at {self._count}")
+        return samples[: samples.size - surplus]
+
+    def _open(self, head: bytes) -> None:
+        if head[:8] != b"OpusHead" or len(head) < 19 or head[9] != 1:
+            raise ValueError("no opus of one channel")
+        context = av.CodecContext.create("libopus", "r")
+        assert isinstance(context, av.AudioCodecContext)
+        context.extradata = head
+        context.sample_rate = self.rate_hz = 48_000
+        context.layout = "mono"
+        self._pre_skip = int.from_bytes(head[10:12], "little")
+        self._context = context
+
+
+def _stitched(parts: list[Samples]) -> Samples:
+    return np.concatenate(parts) if parts else NOTHING
+
+
 def _joined(frames: list[av.AudioFrame]) -> Samples:
     if not frames:
         return NOTHING
@@ -229,7 +294,7 @@ def _joined(frames: list[av.AudioFrame]) -> Samples:
 
 
 def decoder_for(name: str) -> Decoder:
-    """A decoder by format name (`mp3_24000_128`, `wav`, `pcm_24000`, `ulaw_8000`) or content type.
+    """A decoder by format name (`mp3_24000_128`, `wav`, `pcm_24000`, `ogg`) or content type.
 
     Raises:
         ValueError: the format is not known here.
@@ -250,6 +315,8 @@ def decoder_for(name: str) -> Decoder:
         return PcmDecoder(rate_hz or 24_000)
     if codec in ("ulaw", "basic", "pcmu"):
         return PacketDecoder("pcm_mulaw", rate_hz or 8_000)
-    if codec in ("alaw", "pcma"):
+    if codec in ("alaw", "alaw-basic", "pcma"):
         return PacketDecoder("pcm_alaw", rate_hz or 8_000)
+    if codec in ("ogg", "opus"):
+        return OggOpusDecoder()
     raise ValueError(f"no decoder for {name!r}")

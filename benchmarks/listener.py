@@ -166,8 +166,11 @@ class Heard(msgspec.Struct):
         return jsonlib.loads(self.body)
 
     def listening(self, audio_format: str | None = None, *, whole: bool = True) -> Listening:
-        """What a player made of it; the format is taken from the reply's type if not given."""
-        named = audio_format or self.headers.get("content-type", "")
+        """What a player made of it; the format is the reply's own if not given.
+
+        `x-format` tells the sample rate of bare samples, which a content type does not.
+        """
+        named = audio_format or self.headers.get("x-format") or self.headers.get("content-type", "")
         return play(self.pieces, self.started_s, named, whole=whole)
 
     def spoken_lines(self) -> list[Piece]:

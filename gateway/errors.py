@@ -35,6 +35,13 @@ class MethodNotAllowed(RequestError):
     action = "Use one of the methods in the `Allow` header."
 
 
+class NotAcceptable(RequestError):
+    """None of the audio types in the Accept header is made here."""
+
+    code = "not_acceptable"
+    action = "Accept one of the types that the message lists, or name a `format` in the body."
+
+
 class UnsupportedMediaType(RequestError):
     """The request body is not JSON."""
 
@@ -60,6 +67,7 @@ STATUS: Final[dict[str, int]] = {
     "audio_not_found": 404,
     "not_found": 404,
     "method_not_allowed": 405,
+    "not_acceptable": 406,
     "unsupported_media_type": 415,
     "range_not_satisfiable": 416,
     "access_denied": 403,

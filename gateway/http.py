@@ -8,6 +8,7 @@ from typing import Final
 
 from litestar.types import Receive, Scope, Send
 
+from core.audio.formats import FORMATS
 from core.errors import BodyTooLarge
 from gateway.errors import Headers, MethodNotAllowed, UnsupportedMediaType
 
@@ -87,27 +88,55 @@ def _too_large(limit_bytes: int) -> BodyTooLarge:
 
 @lru_cache(maxsize=256)
 def wanted_audio(accept: bytes) -> str | None:
-    """Which audio type an Accept header prefers over JSON: `mp3`, `wav`, `pcm`, `any`, or None.
+    """Which audio an Accept header prefers over JSON.
 
-    The first of equal quality wins; `*/*` means JSON, as does no header at all.
+    The short name of a format (`pcm` and the telephone's also with the asked rate, `pcm_16000`),
+    `ANY_AUDIO`, `NOT_MADE` when it accepts nothing but audio that is not made here, or None for
+    JSON. The first of equal quality wins; `*/*` means JSON, as does no header at all.
     """
-    best: tuple[float, str | None] = (0.0, None)
+    best_quality, best = 0.0, None
+    not_made = False
     for item in accept.decode("latin-1").lower().split(","):
-        kind, *parameters = (part.strip() for part in item.split(";"))
-        quality = 1.0
-        for parameter in parameters:
-            if parameter.startswith("q="):
-                try:
-                    quality = float(parameter[2:])
-                except ValueError:
-                    quality = 0.0
-        known = _AUDIO_TYPES.get(kind)
-        if known is None and kind not in ("application/json", "application/*", "*/*"):
-            known = "any" if kind.startswith("audio/") else ""
-        if known != "" and quality > best[0]:
-            best = (quality, known)
-    return best[1]
+        kind, *pairs = (part.strip() for part in item.split(";"))
+        parameters = dict(_parameter(pair) for pair in pairs)
+        quality = _quality(parameters.get("q", "1"))
+        name: str | None = None
+        if kind.startswith("audio/"):
+            name = _format_of(kind, parameters)
+            if name is None:
+                not_made = not_made or quality > 0
+                continue
+        elif kind not in ("application/json", "application/*", "*/*"):
+            continue
+        if quality > best_quality:
+            best_quality, best = quality, name
+    return NOT_MADE if not_made and best_quality == 0 else best
 
+
+def _parameter(pair: str) -> tuple[str, str]:
+    name, _, value = pair.partition("=")
+    return name.strip(), value.strip().strip('"')
+
+
+def _quality(value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        return 0.0
+
+
+def _format_of(kind: str, parameters: Mapping[str, str]) -> str | None:
+    name = _AUDIO_TYPES.get(kind)
+    if name in _BARE and "rate" in parameters:
+        name = f"{name}_{parameters['rate']}"
+        return name if name in FORMATS else None
+    if name == "ogg" and parameters.get("codecs", "opus") != "opus":
+        return None
+    return name
+
+
+ANY_AUDIO: Final = "any"
+NOT_MADE: Final = "not made"
 
 _AUDIO_TYPES: Final = {
     "audio/mpeg": "mp3",
@@ -116,7 +145,16 @@ _AUDIO_TYPES: Final = {
     "audio/wave": "wav",
     "audio/x-wav": "wav",
     "audio/vnd.wave": "wav",
+    "audio/ogg": "ogg",
+    "audio/opus": "opus",
     "audio/pcm": "pcm",
-    "audio/l16": "pcm",
-    "audio/*": "any",
+    "audio/basic": "ulaw",
+    "audio/pcmu": "ulaw",
+    "audio/x-alaw-basic": "alaw",
+    "audio/pcma": "alaw",
+    "audio/*": ANY_AUDIO,
 }
+"""audio/L16 is not among them: its samples are big endian."""
+
+_BARE: Final = ("pcm", "ulaw", "alaw")
+"""Without a header that tells the rate."""

@@ -19,7 +19,13 @@ class SynthesizeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     ]
     language: (
         Annotated[
-            str, Meta(min_length=2, max_length=35, description="E.g. `en`; null: the agent's own.")
+            str,
+            Meta(
+                min_length=2,
+                max_length=35,
+                description="`en`, `es`, `zh`, a regional form such as `es-MX`, or `auto`: the "
+                "text decides among the agent's languages. Null: `auto`.",
+            ),
         ]
         | None
     ) = None
@@ -29,8 +35,9 @@ class SynthesizeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             Meta(
                 min_length=1,
                 max_length=32,
-                description="`mp3`, `wav` or `pcm`, or a canonical name such as `mp3_24000_128`. "
-                "Left out: what the Accept header asks for, else `mp3`.",
+                description="`mp3`, `wav`, `ogg`, `opus`, `pcm`, `ulaw` or `alaw`, or a canonical "
+                "name such as `mp3_44100_128`. Left out: what the Accept header asks for, else "
+                "`mp3`. Given, it wins over the Accept header.",
             ),
         ]
         | UnsetType

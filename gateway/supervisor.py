@@ -92,7 +92,7 @@ class Supervisor:
         voices_command: Sequence[str] = (sys.executable, "-m", "core.voices"),
         ready_timeout_s: float = 60.0,
     ) -> None:
-        """The commands get `--fd N`, and `--socket PATH --processes N --queue-limit N` added."""
+        """The gateway's command gets `--fd N` added, the voice server's all of its options."""
         self._asked = settings
         self._settings = with_default_places(settings)
         self._environ = environ
@@ -135,9 +135,11 @@ class Supervisor:
         voices = self._settings.voices
         arguments = (
             *("--socket", voices.socket, "--processes", str(voices.processes)),
+            *("--slow-processes", str(voices.slow_processes)),
             *("--queue-limit", str(voices.queue_limit)),
+            *("--data-dir", str(data_dir.absolute()), "--kokoro-model", voices.kokoro_model),
         )
-        # The voice server needs no setting, so no secret either.
+        # The voice server is told what it needs, and so sees no setting and no secret.
         env = {name: value for name, value in self._environ.items() if name not in VARIABLES}
         command = (*self._voices_command, *arguments)
         parts.append(Program("The voice server", command, env=env, grace_s=_VOICES_GRACE_S))

@@ -1,10 +1,11 @@
 """MP3 by LAME, constant bit rate, with an Info frame so that players skip LAME's own delay.
 
-LAME puts 576 samples before the audio, every decoder adds 529 more (46 ms together), and the last
-frames are filled up with 11-48 ms. The Info frame (LAME's own extension of the Xing header) tells
-players how much to skip: the first sound comes 46 ms earlier and the length is exact. While a
-stream is running its end is not known, so its Info frame tells the delay alone; `seal` writes the
-frame count and the padding too. A player that does not know Info frames plays 24 ms of silence.
+LAME puts 576 samples before the audio, every decoder adds 529 more (46 ms together at 24 kHz), and
+the last frames are filled up with 11-52 ms. The Info frame (LAME's own extension of the Xing
+header) tells players how much to skip: the first sound comes that much earlier and the length is
+exact. While a stream is running its end is not known, so its Info frame tells the delay alone;
+`seal` writes the frame count and the padding too. A player that does not know Info frames plays one
+frame of silence (24-26 ms).
 """
 
 from __future__ import annotations
@@ -15,38 +16,38 @@ from typing import Final
 import lameenc
 
 from core.audio.formats import OutputFormat
-from core.audio.pcm import BYTES_PER_S, samples_of
-from core.audio.pool import CodecPool
+from core.audio.pcm import samples_of
 
 QUALITY: Final = 5
-"""LAME's effort, 2 (best) to 7 (fastest). 5 costs 1.8 ms per second of audio."""
-
-INLINE_BYTES: Final = BYTES_PER_S // 5
-"""Up to 200 ms of audio (0.35 ms of work) are encoded at once; longer pieces go to a thread."""
-
-FRAME_SAMPLES: Final = 576
-"""Of one MPEG-2 layer III frame."""
+"""LAME's effort, 2 (best) to 7 (fastest). 5 costs 2 ms per second of audio at 24 kHz, 4 at 44.1."""
 
 ENCODER_DELAY: Final = 576
 """Samples LAME puts before the audio; a decoder's own 529 are not part of it."""
 
-_SIDE_INFO_BYTES: Final = 9
+MPEG1_FROM_HZ: Final = 32_000
+"""Lower rates belong to MPEG-2, whose frames are half as long."""
+
 _LAME_TAG: Final = struct.Struct(">9sBBIHHBB3sBBHIH")
 _HAS_FRAMES_AND_BYTES: Final = 3
+_PADDED: Final = 0x02
+"""Bit of a header's third byte: the frame is a byte longer, so that the bit rate comes out even."""
 
 
-class Mp3Encoder:
-    """An `Encoder` of MPEG-2 layer III. One caller at a time."""
+class Mp3Coder:
+    """A `Coder` of MPEG layer III, one channel."""
 
-    def __init__(self, output: OutputFormat, pool: CodecPool) -> None:
+    def __init__(self, output: OutputFormat) -> None:
         if output.kbps is None:
             raise ValueError("An mp3 format has a bit rate.")
-        self._pool = pool
+        mpeg1 = output.rate_hz >= MPEG1_FROM_HZ
+        self.inline_ms = 80 if mpeg1 else 200
         self._kbps = output.kbps
-        self._frame_bytes = FRAME_SAMPLES * output.kbps * 1000 // (8 * output.rate_hz)
+        self._frame_samples = 1_152 if mpeg1 else 576
+        self._side_info_bytes = 17 if mpeg1 else 9
+        self._frame_bytes = self._frame_samples * output.kbps * 1000 / (8 * output.rate_hz)
+        self._info_bytes = int(self._frame_bytes)
         self._samples = 0
         self._begun = False
-        self._usable = True
         self._lame = lameenc.Encoder()
         self._lame.silence()
         self._lame.set_channels(1)
@@ -55,61 +56,39 @@ class Mp3Encoder:
         self._lame.set_bit_rate(output.kbps)
         self._lame.set_quality(QUALITY)
 
-    async def feed(self, pcm: bytes) -> bytes:
-        """Frames that are complete with `pcm`; the first come after 40 ms (128 kbit/s) of audio.
-
-        After a cancellation the encoder cannot be used again: a thread may still hold it.
-
-        Raises:
-            RuntimeError: it is finished, or was cancelled while encoding.
-        """
-        self._require_usable()
-        if len(pcm) <= INLINE_BYTES:
-            frames = bytes(self._lame.encode(pcm))
-        else:
-            self._usable = False
-            frames = bytes(await self._pool.run(self._lame.encode, pcm))
-            self._usable = True
+    def feed(self, pcm: bytes) -> bytes:
+        """Frames that are complete with `pcm`; the first come after 40 ms (24 kHz, 128 kbit/s)."""
+        frames = bytes(self._lame.encode(pcm))
         self._samples += samples_of(len(pcm))
         return self._headed(frames)
 
-    async def finish(self) -> bytes:
-        """The last frames.
-
-        Raises:
-            RuntimeError: it is finished, or was cancelled while encoding.
-        """
-        self._require_usable()
-        self._usable = False
-        if not self._samples:
-            return b""
-        return self._headed(bytes(self._lame.flush()))
+    def finish(self) -> bytes:
+        """The last frames; nothing when nothing was fed."""
+        return self._headed(bytes(self._lame.flush())) if self._samples else b""
 
     def seal(self, body: bytes) -> bytes:
         """`body`, all that was returned so far, with the exact length in its Info frame."""
         if not body:
             return body
-        audio = memoryview(body)[self._frame_bytes :]
-        frames = len(audio) // self._frame_bytes
-        padding = frames * FRAME_SAMPLES - ENCODER_DELAY - self._samples
+        audio = memoryview(body)[self._info_bytes :]
+        frames = round(len(audio) / self._frame_bytes)
+        padding = frames * self._frame_samples - ENCODER_DELAY - self._samples
         info = self._info(body[:4], padding=padding, frames=frames, total_bytes=len(body))
         return b"".join((info, audio))
-
-    def _require_usable(self) -> None:
-        if not self._usable:
-            raise RuntimeError("This encoder is finished or was cancelled.")
 
     def _headed(self, frames: bytes) -> bytes:
         if self._begun or not frames:
             return frames
         self._begun = True
-        return self._info(frames[:4]) + frames
+        header = bytearray(frames[:4])
+        header[2] &= ~_PADDED
+        return self._info(bytes(header)) + frames
 
     def _info(
         self, header: bytes, *, padding: int = 0, frames: int = 0, total_bytes: int = 0
     ) -> bytes:
         """One frame of silence that carries the Info tag, with the audio frames' own `header`."""
-        tag = header + bytes(_SIDE_INFO_BYTES) + b"Info"
+        tag = header + bytes(self._side_info_bytes) + b"Info"
         if frames:
             tag += struct.pack(">III", _HAS_FRAMES_AND_BYTES, frames, total_bytes)
         else:
@@ -133,7 +112,7 @@ class Mp3Encoder:
             0,  # checksum of the audio: players do not ask for it
         )
         tag += _crc16(tag).to_bytes(2, "big")
-        return tag.ljust(self._frame_bytes, b"\0")
+        return tag.ljust(self._info_bytes, b"\0")
 
 
 def _crc16(data: bytes) -> int:

@@ -1,7 +1,7 @@
 """Threads for codec work that would hold up the event loop.
 
-lameenc and PyAV release the GIL while they compute, so threads are enough and share the process'
-memory; pure Python work does not belong here.
+lameenc, PyAV and soxr release the GIL while they compute, so threads are enough and share the
+process' memory; pure Python work does not belong here.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from core.audio.formats import FORMATS
+from core.audio.formats import ALIASES, FORMATS, content_types
 from gateway.errors import STATUS, ErrorBody, ErrorRow, error_table
 from gateway.messages import SynthesizeReply, SynthesizeRequest
 
@@ -22,6 +22,7 @@ _REFUSALS: Final = {
     403: "Without keys: not from this computer",
     404: "No such voice agent",
     405: "Only POST",
+    406: "Only audio types are accepted that are not made here",
     413: "The body is too large",
     415: "The body is not JSON",
     422: "The text cannot be spoken as asked",
@@ -37,6 +38,9 @@ SECURITY_SCHEMES: Final = {
 }
 SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"xiApiKey": []}, {}]
 
+_ACCEPTED: Final = ", ".join(f"`{kind}`" for kind in ("audio/*", *content_types()))
+_AUDIO_PATH: Final = f"{_PREFIX}/audio/{{audio_id}}"
+
 _EXAMPLE: Final = {"text": "Hello! How can I help you today?", "voice_agent_id": "agent_123"}
 
 
@@ -49,7 +53,7 @@ def complete_schema(generated: dict[str, Any]) -> dict[str, Any]:
     return {
         **generated,
         "info": {**generated["info"], "description": _description(error_table())},
-        "paths": {**_speech_paths(), **generated.get("paths", {})},
+        "paths": {**_speech_paths(), **_with_audio_types(generated.get("paths", {}))},
         "components": {
             **known,
             # Litestar names its copies of the same structs alike; those of msgspec are exact.
@@ -81,8 +85,32 @@ def _description(rows: list[ErrorRow]) -> str:
         "what is wrong, `error.action` what to do, `error.retryable` whether the same request may "
         "succeed later, and `error.request_id` names the request. An audio reply that breaks off "
         "after its beginning is never ended cleanly: the connection is cut.\n\n"
-        f"{error_markdown(rows)}\n"
+        f"{error_markdown(rows)}\n\n"
+        "## Formats\n\nAll audio is mono. `pcm` is 16-bit little endian without a header; `opus` "
+        "and `ogg` are Opus in Ogg pages of 20 ms. Short names: `mp3`, whose bit rate is the "
+        "operator's, and "
+        + ", ".join(f"`{short}` for `{name}`" for short, name in ALIASES.items())
+        + f".\n\n{format_markdown()}\n"
     )
+
+
+def format_markdown() -> str:
+    """The table of formats, one line for each content type."""
+    lines = ["| content type | file | `format` |", "|---|---|---|"]
+    for kind in content_types():
+        rows = [row for row in FORMATS.values() if row.content_type == kind]
+        names = ", ".join(f"`{row.name}`" for row in rows)
+        lines.append(f"| `{kind}` | .{rows[0].extension} | {names} |")
+    return "\n".join(lines)
+
+
+def _with_audio_types(paths: dict[str, Any]) -> dict[str, Any]:
+    """Litestar knows one content type per reply; the audio of a link can have any of ours."""
+    operation = paths[_AUDIO_PATH]["get"]
+    responses = dict(operation["responses"])
+    for status in ("200", "206"):
+        responses[status] = {**responses[status], "content": _audio_content()}
+    return {**paths, _AUDIO_PATH: {"get": {**operation, "responses": responses}}}
 
 
 def _speech_paths() -> dict[str, Any]:
@@ -92,8 +120,8 @@ def _speech_paths() -> dict[str, Any]:
                 "synthesize",
                 "Speak a text",
                 "The reply is JSON with a link to the audio. When the Accept header prefers an "
-                "audio type (`audio/*`, `audio/mpeg`, `audio/wav`, `audio/pcm`), the reply is the "
-                "audio itself, from its first piece.",
+                f"audio type ({_ACCEPTED}), the reply is the audio itself, from its first piece. "
+                "A `format` in the body wins over the type; without one the type chooses it.",
                 {"application/json": {"schema": _ref("SynthesizeReply")}, **_audio_content()},
             )
         },
@@ -143,8 +171,8 @@ def _refusal(status: int, text: str) -> dict[str, Any]:
 
 
 def _audio_content() -> dict[str, Any]:
-    types = dict.fromkeys(one.content_type for one in FORMATS.values())
-    return {kind: {"schema": {"type": "string", "format": "binary"}} for kind in types}
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    return dict.fromkeys(content_types(), binary)
 
 
 def _audio_headers() -> dict[str, Any]:

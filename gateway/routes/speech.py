@@ -17,14 +17,23 @@ from litestar.types import Receive, Scope, Send
 from msgspec import UNSET
 
 from core.analytics.recorder import CLIENT_GONE
-from core.audio.formats import resolve
+from core.audio.formats import content_types, resolve
 from core.cache.envelope import RenditionEntry
 from core.errors import SeiketsuError, StoreError
 from core.speech import SpeechPlan, SpeechRequest, SpeechTrace
 from gateway.edge import Edge
-from gateway.errors import Headers, MethodNotAllowed, error_reply, log_unexpected, new_request_id
+from gateway.errors import (
+    Headers,
+    MethodNotAllowed,
+    NotAcceptable,
+    error_reply,
+    log_unexpected,
+    new_request_id,
+)
 from gateway.http import (
+    ANY_AUDIO,
     JSON_TYPE,
+    NOT_MADE,
     ClientGone,
     read_body,
     require_json,
@@ -71,13 +80,15 @@ async def _serve(
         require_json(headers)
         body = await read_body(receive, headers, edge.settings.gateway.max_body_bytes)
         asked = decode_request(body)
-        audio = "any" if audio_always else None
+        audio = ANY_AUDIO if audio_always else None
         accept = headers.get(b"accept")
         if accept is not None and len(accept) <= 1024:
             audio = wanted_audio(accept) or audio
         output_format = asked.format
         if output_format is UNSET:
-            output_format = audio if audio is not None and audio != "any" else _DEFAULT_FORMAT
+            if audio == NOT_MADE:
+                raise NotAcceptable(f"The audio types are: {', '.join(content_types())}.")
+            output_format = audio if audio not in (None, ANY_AUDIO) else _DEFAULT_FORMAT
         request = SpeechRequest(
             tenant=principal.tenant,
             text=asked.text,

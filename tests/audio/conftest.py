@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import AsyncIterator
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -45,16 +43,6 @@ def ten_seconds(spoken: dict[str, bytes]) -> bytes:
 async def pool() -> AsyncIterator[CodecPool]:
     async with CodecPool() as opened:
         yield opened
-
-
-def decoded(body: bytes, container_format: str) -> npt.NDArray[np.float64]:
-    """Mono samples (full scale 32768) of an encoded body, by FFmpeg as any player would."""
-    with av.open(io.BytesIO(body), "r", format=container_format) as container:
-        assert container.streams.audio[0].rate == 24_000
-        assert container.streams.audio[0].channels == 1
-        blocks = [frame.to_ndarray().astype(np.float64).ravel() for frame in container.decode()]
-        scale = 32_768.0 if container.streams.audio[0].format.name == "fltp" else 1.0
-    return np.concatenate(blocks) * scale if blocks else np.zeros(0)
 
 
 def samples(pcm: bytes) -> npt.NDArray[np.float64]:

@@ -181,3 +181,22 @@ def test_a_third_of_a_sentence_is_not_plausible() -> None:
     assert not is_plausible(quality_score(third, text, "en"), text)
     silent = tone(60) + silence(3000)
     assert not is_plausible(quality_score(silent, "I am here.", "en"), "I am here.")
+
+
+CHINESE = "这套公寓有两间卧室和一个很大的阳台，附近步行就能到学校和超市。"
+MIXED = "请打开我们的网站，然后搜索Sunrise Tower two bedroom apartment downtown。"
+
+
+@pytest.mark.parametrize("text", [CHINESE, MIXED])
+def test_chinese_has_its_own_pace_and_latin_letters_within_it_theirs(text: str) -> None:
+    spoken = encode(text)[0]
+    report = quality_score(spoken, text, "zh")
+    assert report.pace > 0.9
+    assert is_plausible(report, text)
+    third = spoken[: len(spoken) // 6 * 2]
+    assert not is_plausible(quality_score(third, text, "zh"), text)
+
+
+def test_the_pace_of_a_few_han_characters_condemns_nothing() -> None:
+    slow = encode("one two three four five")[0]
+    assert is_plausible(quality_score(slow, "好的。", "zh"), "好的。")

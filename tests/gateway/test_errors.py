@@ -64,7 +64,7 @@ def test_bad_bodies(http: httpx.Client, body: bytes, says: str) -> None:
     [
         ({"text": "..."}, 422, "text_empty"),
         ({"voice_agent_id": "nobody"}, 404, "agent_not_found"),
-        ({"format": "ogg"}, 422, "unsupported_format"),
+        ({"format": "midi"}, 422, "unsupported_format"),
     ],
 )
 def test_bad_requests(http: httpx.Client, fields: dict[str, str], status: int, code: str) -> None:
