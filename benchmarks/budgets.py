@@ -22,6 +22,11 @@ class FirstAudio(msgspec.Struct, frozen=True):
     """No request is later than this."""
     cached_p99: float
     uncached_local_p50: float
+    """English and Spanish, ten words."""
+    uncached_mandarin_p50: float
+    """Mandarin by the local voice, with up to two at once."""
+    refused_max: float
+    """Until a request that could not start in time is told so."""
 
 
 class WholeReply(msgspec.Struct, frozen=True):
@@ -39,6 +44,8 @@ class Ratios(msgspec.Struct, frozen=True):
     """Over calling the emulator directly, in milliseconds."""
     band: float
     """What noise may take off a time ratio before the gate closes."""
+    english_p95_beside_mandarin: float
+    """First audio of the local English voice while two Mandarin streams run, over without any."""
     asked_voice_min: float
     """Share of replies in the asked voice while the provider is healthy."""
 

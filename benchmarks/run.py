@@ -15,11 +15,13 @@ from typing import Final
 
 import msgspec
 
-from benchmarks import budgets, scenarios
+from benchmarks import budgets, languages, scenarios
 from benchmarks.budgets import Budgets
 from benchmarks.emulator.latency import FLASH_FIRST_S
+from benchmarks.formats import costs_table, format_costs
+from benchmarks.report import Row, at_least, at_most, report
 from benchmarks.stack import open_stack
-from benchmarks.stats import commit, machine, percentile, summary
+from benchmarks.stats import percentile, summary
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 DIRECT_MS: Final = 2.1
@@ -36,33 +38,15 @@ class Size(msgspec.Struct, frozen=True):
 
     cold_rounds: int
     cached_requests: int
-    local_requests: int
+    local: languages.Size
     slices: int
     slice_s: float
     pairs: int
+    format_runs: int
 
 
-FULL: Final = Size(8, 4000, 200, 9, 2.0, 100)
-CI: Final = Size(4, 1500, 40, 5, 1.0, 24)
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One line of the report."""
-
-    what: str
-    measured: str
-    budget: str
-    kept: bool
-
-
-def at_most(what: str, value: float, limit: float, shown: str) -> Row:
-    """A row whose figure may not be larger."""
-    return Row(what, shown, f"<= {limit:g}", value <= limit)
-
-
-def at_least(what: str, value: float, limit: float, shown: str) -> Row:
-    """A row whose figure may not be smaller."""
-    return Row(what, shown, f">= {limit:g}", value >= limit)
+FULL: Final = Size(8, 4000, languages.Size(200, 30, 200), 9, 2.0, 100, 11)
+CI: Final = Size(4, 1500, languages.Size(40, 6, 40), 5, 1.0, 24, 3)
 
 
 async def measure(size: Size, limits: Budgets) -> list[Row]:
@@ -100,17 +84,8 @@ async def measure(size: Size, limits: Budgets) -> list[Row]:
                 f"{percentile(ratio.theirs, 0.5):.0f} a second, n={len(ratio.ours)} slices)",
             )
         )
-    async with open_stack() as stack:
-        await scenarios.local_ten_words(stack, requests=5)
-        times = await scenarios.local_ten_words(stack, requests=size.local_requests)
-        rows.append(
-            at_most(
-                "local voice, ten words, uncached: first audio, ms p50 / p95 / p99",
-                percentile(times.first_audio_ms, 0.5),
-                limits.first_audio_ms.uncached_local_p50,
-                summary(times.first_audio_ms),
-            )
-        )
+    async with open_stack(slow_voice_processes=2) as stack:
+        rows += await languages.measure(stack, limits, size.local)
     return rows
 
 
@@ -166,26 +141,6 @@ def cold_rows(times: scenarios.Times, limits: Budgets) -> list[Row]:
     ]
 
 
-def report(rows: list[Row], command: str, seconds: float) -> str:
-    """The tables as Markdown."""
-    lines = [
-        "# Results",
-        "",
-        f"`{command}` on commit {commit()}, {machine()}; {seconds:.0f} s.",
-        "",
-        "First audio is what an outside listener hears: the arrival of the piece that lets a",
-        "decoder produce the first sample over -45 dBFS. Machines like this one are shared and",
-        "noisy: compare ratios, not times of different runs.",
-        "",
-        "| what | measured | budget | kept |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {r.what} | {r.measured} | {r.budget} | {'yes' if r.kept else 'NO'} |" for r in rows
-    ]
-    return "\n".join(lines) + "\n"
-
-
 def main() -> int:
     """Measure, print, judge."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -194,12 +149,14 @@ def main() -> int:
     options = parser.parse_args()
     limits = budgets.load()
     began = time.monotonic()
-    rows = asyncio.run(measure(CI if options.ci else FULL, limits))
+    size = CI if options.ci else FULL
+    rows = asyncio.run(measure(size, limits))
+    costs = costs_table(asyncio.run(format_costs(runs=size.format_runs)))
     seconds = time.monotonic() - began
     if options.ci:
         rows.append(at_most("seconds this took", seconds, limits.ci_seconds, f"{seconds:.0f}"))
     command = "python -m benchmarks.run" + (" --ci" if options.ci else "")
-    text = report(rows, command, seconds)
+    text = report(rows, ["", "## What a format costs", "", costs], command, seconds)
     print(text)
     if options.write:
         RESULTS.write_text(text)

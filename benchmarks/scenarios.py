@@ -96,12 +96,6 @@ async def cached(stack: Stack, *, requests: int, concurrent: int) -> Times:
     return await speak_all(stack, bodies, concurrent)
 
 
-async def local_ten_words(stack: Stack, *, requests: int) -> Times:
-    """The ten-word sentence by the local voice, never from the cache, one at a time."""
-    bodies = [body_of(TEN_WORDS, format="pcm", enable_caching=False)] * requests
-    return await speak_all(stack, bodies, 1)
-
-
 _COLOURS: Final = ("red", "blue", "green", "white", "black", "brown", "grey", "yellow")
 """Each makes a text of one segment."""
 

@@ -20,6 +20,7 @@ from benchmarks.emulator.process import EmulatorProcess
 from core.children import Child
 from core.embedded import EmbeddedRedis
 from core.settings import VARIABLES
+from core.voices.process import VoiceServerProcess
 from gateway.greeting import wait_until_ready
 from gateway.server import open_listener
 
@@ -31,7 +32,7 @@ _STOP_S: Final = 12.0
 class Stack:
     """What runs, and the handles to disturb it. Open it with `open_stack`."""
 
-    def __init__(self, directory: Path, env: Mapping[str, str]) -> None:
+    def __init__(self, directory: Path, env: Mapping[str, str], voices: VoiceServerProcess) -> None:
         self.state = EmbeddedRedis("state", directory)
         self.cache = EmbeddedRedis("cache", directory, max_memory_bytes=128 * 1024 * 1024)
         self.emulator: EmulatorProcess | None = None
@@ -40,8 +41,7 @@ class Stack:
         self._directory = directory
         self._env = dict(env)
         self._gateway: Child | None = None
-        self._voices: Child | None = None
-        self._socket = directory / "voices.sock"
+        self.voices = voices
 
     @property
     def gateway_pid(self) -> int:
@@ -52,18 +52,7 @@ class Stack:
     @property
     def voices_pid(self) -> int:
         """Process id of the voice server."""
-        assert self._voices is not None
-        return self._voices.pid
-
-    def start_voices(self, processes: int = 2) -> None:
-        """Start the voice server."""
-        command = [sys.executable, "-m", "core.voices", "--socket", str(self._socket)]
-        self._voices = Child([*command, "--processes", str(processes)], env=_bare_environment())
-
-    async def stop_voices(self) -> None:
-        """End the voice server."""
-        if self._voices is not None:
-            await self._voices.end(_STOP_S)
+        return self.voices.pid
 
     async def start_gateway(self) -> None:
         """Start the gateway on a port of the system's choice and wait until it is ready."""
@@ -72,7 +61,7 @@ class Stack:
             "SEIKETSU_DATA_DIR": str(self._directory),
             "REDIS_URL": self.state.url,
             "CACHE_REDIS_URL": self.cache.url,
-            "SEIKETSU_VOICE_SOCKET": str(self._socket),
+            "SEIKETSU_VOICE_SOCKET": str(self.voices.socket),
             **self._env,
         }
         if self.emulator is not None:
@@ -106,19 +95,26 @@ async def open_stack(
     emulator: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     voice_processes: int = 2,
+    slow_voice_processes: int = 0,
 ) -> AsyncIterator[Stack]:
     """Start everything and wait until it is ready; leaving the block ends all of it.
+
+    `slow_voice_processes` speak Mandarin; without any it is not spoken here.
 
     `emulator` holds its command-line options; `None` starts none, and the local voice is alone.
     """
     with tempfile.TemporaryDirectory(prefix="sk-") as directory:
-        stack = Stack(Path(directory), env or {})
+        voices = VoiceServerProcess(
+            Path(directory) / "voices.sock", voice_processes, slow_processes=slow_voice_processes
+        )
+        stack = Stack(Path(directory), env or {}, voices)
         async with AsyncExitStack() as closing:
             closing.push_async_callback(stack.cache.stop)
             closing.push_async_callback(stack.state.stop)
-            closing.push_async_callback(stack.stop_voices)
-            stack.start_voices(voice_processes)
+            closing.push_async_callback(voices.stop)
+            voices.start()
             await asyncio.gather(stack.state.start(), stack.cache.start())
+            await voices.wait_ready()
             if emulator is not None:
                 stack.emulator = await closing.enter_async_context(
                     EmulatorProcess("--key", EMULATOR_KEY, *emulator)

@@ -101,7 +101,8 @@ PROFILES: Final[Mapping[str, VoiceProfile]] = {
             "Corporate, formal interactions",
             "21m00Tcm4TlvDq8ikWAM",
             VoiceSettings(stability=0.8, similarity_boost=0.75),
-            cents=-200,
+            cents=-250,
+            speed=0.94,
         ),
         _profile(
             "friendly_female",
@@ -118,7 +119,7 @@ PROFILES: Final[Mapping[str, VoiceProfile]] = {
             "Expert consultations, serious discussions",
             "EXAVITQu4vr4xnSDxMaL",
             VoiceSettings(stability=0.85, similarity_boost=0.75, style=0.0),
-            cents=-350,
+            cents=-400,
             speed=0.93,
         ),
         _profile(
@@ -127,7 +128,7 @@ PROFILES: Final[Mapping[str, VoiceProfile]] = {
             "Informal, conversational interactions",
             "ErXwobaYiN019PkySvjV",
             VoiceSettings(stability=0.6, similarity_boost=0.75, style=0.5),
-            cents=-200,
+            cents=-100,
             speed=1.1,
         ),
         _profile(

@@ -31,19 +31,27 @@ from core.resilience.audible import Audible
 from core.resilience.race import Race
 from core.resilience.retry import Retry
 from core.results import ResultStore
-from core.settings import PLAN_CONCURRENCY, Settings, SpeechSettings, UpstreamSettings
+from core.settings import (
+    PLAN_CONCURRENCY,
+    Settings,
+    SpeechSettings,
+    UpstreamSettings,
+    VoiceServerSettings,
+)
 from core.signing import load_signing_key
 from core.synthesis.flight import FlightBoard
-from core.synthesis.limiter import Limited, Limiter
+from core.synthesis.limiter import Limited, Limiter, LocalLanes
 from core.synthesis.plan import ChainLink, Planner
 from core.synthesis.reply import ReplyParts
 from core.synthesis.service import SpeechService, deadline_maker
+from core.text.spoken import warm as warm_text
 
 log = structlog.get_logger(__name__)
 
 _CALLS_PER_VOICE_PROCESS = 2
-"""Calls under way for each child of the voice server: one at work and one ready to follow. The rest
-wait here, where the first segments of utterances go before later ones."""
+"""Calls under way for each quick child of the voice server: one at work and one ready to follow.
+The rest wait here, where the first segments of utterances go before later ones. For the slow
+children all wait at the server, which knows at once who cannot be in time."""
 
 _CACHE_CONNECTIONS = 24
 _STATE_CONNECTIONS = 16
@@ -98,7 +106,7 @@ class Runtime(msgspec.Struct, frozen=True):
         try:
             async with asyncio.timeout(_READY_S):
                 status = await self.local.status()
-                return status.ready > 0
+                return status.quick.ready > 0
         except Exception as error:  # whatever it is, the voice is not ready
             log.debug("voice_not_ready", kind=type(error).__name__)
             return False
@@ -137,20 +145,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         stack.push_async_callback(cache.drain, _DRAIN_S)
 
         local = LocalProvider(settings.voice_socket)
-        local_calls = settings.voices.processes * _CALLS_PER_VOICE_PROCESS
-        local_limiter = Limiter(
-            "local",
-            limit=local_calls,
-            cap=local_calls,
-            queue_limit=settings.voices.queue_limit,
-        )
+        lanes = _local_lanes(settings.voices)
         arms: list[SpeechProvider] = [
-            Audible(
-                Limited(Retry(local, tries=_LOCAL_TRIES, pause_s=_RETRY_PAUSE_S), local_limiter)
-            )
+            Audible(Limited(Retry(local, tries=_LOCAL_TRIES, pause_s=_RETRY_PAUSE_S), lanes))
         ]
         chain = [ChainLink("local", "")]
-        limiters = [local_limiter]
+        limiters = [lanes.quick, lanes.slow]
         if settings.upstream.enabled:
             arm, limiter = await _upstream_arm(stack, settings.upstream)
             arms.insert(0, arm)
@@ -163,6 +163,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         board = FlightBoard(race, max_bytes=settings.speech.max_flight_bytes)
         stack.push_async_callback(board.aclose)
 
+        await asyncio.to_thread(warm_text)
         agents = AgentSnapshot()
         service = SpeechService(
             settings,
@@ -198,6 +199,15 @@ def _redis(stack: AsyncExitStack, url: str, timeout_s: float, connections: int) 
     client = open_redis(url, timeout_s=timeout_s, max_connections=connections)
     stack.push_async_callback(client.aclose)
     return client
+
+
+def _local_lanes(settings: VoiceServerSettings) -> LocalLanes:
+    calls, queue = settings.processes * _CALLS_PER_VOICE_PROCESS, settings.queue_limit
+    everything = settings.slow_processes + queue + 1
+    return LocalLanes(
+        quick=Limiter("local", limit=calls, cap=calls, queue_limit=queue),
+        slow=Limiter("local_slow", limit=everything, cap=everything, queue_limit=0),
+    )
 
 
 async def _upstream_arm(

@@ -53,9 +53,15 @@ class VoiceServerSettings(msgspec.Struct, frozen=True):
     socket: str = ""
     """SEIKETSU_VOICE_SOCKET: its unix socket; empty: `voices.sock` in the data directory."""
     processes: int = 2
-    """SEIKETSU_VOICE_PROCESSES: child processes that compute speech."""
+    """SEIKETSU_VOICE_PROCESSES: child processes that compute English and Spanish."""
+    slow_processes: int = 2
+    """SEIKETSU_VOICE_SLOW_PROCESSES: child processes that compute Mandarin, at low priority, about
+    0.5 GB of memory each; 0: no local Mandarin."""
     queue_limit: int = 200
     """SEIKETSU_VOICE_QUEUE_LIMIT: segments that may wait for a child; the next is refused."""
+    kokoro_model: str = ""
+    """SEIKETSU_KOKORO_MODEL: file of the Mandarin voice's model; empty: joined from its packages
+    and kept in the data directory."""
 
 
 class RedisSettings(msgspec.Struct, frozen=True):
@@ -174,7 +180,9 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "ELEVEN_LABS_TRIES": ("upstream", "tries"),
     "SEIKETSU_VOICE_SOCKET": ("voices", "socket"),
     "SEIKETSU_VOICE_PROCESSES": ("voices", "processes"),
+    "SEIKETSU_VOICE_SLOW_PROCESSES": ("voices", "slow_processes"),
     "SEIKETSU_VOICE_QUEUE_LIMIT": ("voices", "queue_limit"),
+    "SEIKETSU_KOKORO_MODEL": ("voices", "kokoro_model"),
     "REDIS_URL": ("redis", "state_url"),
     "CACHE_REDIS_URL": ("redis", "cache_url"),
     "SEIKETSU_CACHE_TIMEOUT_MS": ("redis", "timeout_s"),
@@ -240,6 +248,7 @@ def _check(settings: Settings) -> None:
         "ELEVEN_LABS_MAX_CONCURRENT": (1, 50),
         "ELEVEN_LABS_QUEUE_LIMIT": (0, 100_000),
         "SEIKETSU_VOICE_PROCESSES": (1, 64),
+        "SEIKETSU_VOICE_SLOW_PROCESSES": (0, 64),
         "SEIKETSU_VOICE_QUEUE_LIMIT": (0, 100_000),
         "SEIKETSU_RESULT_TTL": (1, 24 * 3600),
         "SEIKETSU_CACHE_TTL": (1, 365 * 24 * 3600),

@@ -17,7 +17,7 @@ from core.speech import SpeechPlan, SpeechRequest, SpeechTrace
 class Speech(Protocol):
     """The speech service (`core.synthesis.service`)."""
 
-    def plan(self, request: SpeechRequest) -> SpeechPlan:
+    async def plan(self, request: SpeechRequest) -> SpeechPlan:
         """Decide everything about a request. Raises `RequestError`."""
         ...
 

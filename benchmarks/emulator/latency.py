@@ -3,7 +3,8 @@
 Recorded (mp3_44100_128, creator plan, one client in Europe, 2026-09): flash first byte 206-210 ms
 at any length, whole reply 0.25 s + 1.65 ms per character; multilingual whole replies of 1.09, 1.68
 and 5.62 s for 40, 170 and 600 characters. Not recorded and assumed: turbo is flash plus the
-published difference of inference (200 ms); multilingual's first byte is half its shortest reply.
+published difference of inference (200 ms); multilingual's first byte is half its shortest reply;
+a Han character counts as several, as it takes longer to say.
 """
 
 from __future__ import annotations

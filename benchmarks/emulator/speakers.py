@@ -25,6 +25,7 @@ from benchmarks.emulator.speech import (
     times_of_words,
 )
 from core.speech import WordTiming
+from core.text.words import spoken_length
 
 AudioKind = Literal["words", "clips", "coded"]
 
@@ -133,14 +134,14 @@ class ClipSpeaker:
 
     async def speak(self, wish: Wish) -> Spoken:
         """Costs next to nothing once a clip is made."""
-        audio = await self._clip(self._size_of(len(wish.text), wish.speed), wish.wire)
+        audio = await self._clip(self._size_of(spoken_length(wish.text), wish.speed), wish.wire)
         lead_s = min(self._words[0].start_ms / 1000, audio.duration_s / 4)
         return Spoken(audio, even_times(wish.text, lead_s, audio.duration_s - _TAIL_MS / 2000))
 
     async def aclose(self) -> None:
         """Nothing to release."""
 
-    def _size_of(self, chars: int, speed: float) -> int:
+    def _size_of(self, chars: float, speed: float) -> int:
         return max(0, round(math.log(max(1.0, chars / speed) / _SHORTEST_CHARS, _RATIO)))
 
     async def _clip(self, size: int, wire: WireFormat) -> Encoded:

@@ -24,6 +24,8 @@ def at_tempo(samples: Samples, factor: float) -> Samples:
     By overlapping pieces where the waves fit (FFmpeg's `atempo`): a sound is within some 15 ms of
     where the factor puts it. 1 ms per second of audio.
     """
+    if not samples.size:
+        return samples
     graph = av.filter.Graph()
     graph.threads = 1  # by default it starts and ends a thread for each core: up to 8 ms
     time_base = Fraction(1, RATE_HZ)

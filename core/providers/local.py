@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from core.audio.pcm import duration_ms, samples_of
+from core.audio.pcm import RATE_HZ, duration_ms, samples_of
 from core.errors import (
     BadAudio,
     Busy,
@@ -23,14 +24,21 @@ from core.errors import (
 )
 from core.providers.base import SpeechCall, SpokenText
 from core.speech import Attempt, AttemptTrace, AudioChunk, SegmentPlan, WordTiming
+from core.text.languages import LANGUAGES, Language, language_of
 from core.text.segment import segment as split
 from core.voices import protocol
 from core.voices.protocol import Audio, Done, Failed, FrameError, Speak, Status, StatusReply
 
 _MAX_IDLE: Final = 16
 """Connections kept open between requests."""
-_MAX_PIECE_CHARS: Final = 240
-"""Longest piece spoken in one request of a text that is still being written, in characters."""
+_MAX_PIECE_CHARS: Final[dict[Language, int]] = {"en": 240, "es": 240, "zh": 60}
+"""Longest piece spoken in one request of a text that is still being written, in characters: about
+15 s of speech. A child cannot be interrupted for somebody else's first words."""
+
+_MESSAGES: Final[dict[protocol.FailureCode, str]] = {
+    "busy": "The local voice cannot begin in time.",
+    "switched_off": "The local voice of this language is switched off on this host.",
+}
 
 _Reply = Audio | Done | Failed | StatusReply
 
@@ -54,11 +62,11 @@ class LocalProvider:
         self, text: SpokenText, segment: SegmentPlan, call: SpeechCall
     ) -> AsyncGenerator[AudioChunk, None]:
         """See `SpeechProvider`; of a text still being written each sentence is spoken as soon as
-        the next one begins. Word timings are exact.
+        the next one begins. Word timings are exact where the voice tells them, else estimated.
 
         Raises:
             ProviderUnavailable: the server cannot be reached, or the child at work crashed.
-            Busy: its queue is full.
+            Busy: its queue is full, or it cannot begin in time; said as soon as it is known.
             ProviderRejected: it has no such voice, or cannot speak this text.
             BadAudio: there is nothing in the text that can be spoken.
             ProviderSilent: no audio by the deadline.
@@ -146,6 +154,8 @@ class _Speech:
         self._attempt = attempt
         self._call = call
         self._record = record
+        self._language = language_of(attempt.language) or LANGUAGES[0]
+        self._heard_at_s: float | None = None
         self.samples = 0
 
     async def sentences(self, text: SpokenText) -> AsyncGenerator[tuple[str, int], None]:
@@ -158,7 +168,7 @@ class _Speech:
             piece = await self._next_piece(text)
             ended = piece is None
             waiting += piece or ""
-            spans = split(waiting, max_chars=_MAX_PIECE_CHARS)
+            spans = split(waiting, self._language, max_chars=_MAX_PIECE_CHARS[self._language])
             taken = 0
             for first, last in spans if ended else spans[:-1]:
                 if waiting[first:last].strip():
@@ -186,13 +196,16 @@ class _Speech:
                 speed=1.0 if settings is None or settings.speed is None else settings.speed,
                 seed=self._attempt.seed,
                 work_class=self._call.work_class,
+                due_ms=round(self._due_in_s() * 1000),
+                refuse_late=self._call.deadline.strict and not self.samples,
             )
         )
         before = self.samples
         while not isinstance(reply := await self._receive(connection), Done):
             if not isinstance(reply, Audio):
                 raise self._failure(reply)
-            if self._record.first_chunk_ms is None:
+            if self._heard_at_s is None:
+                self._heard_at_s = time.monotonic()
                 self._record.first_chunk_ms = self._call.trace.now_ms()
             self.samples += samples_of(len(reply.pcm))
             yield AudioChunk(reply.pcm, _shift(reply.words, duration_ms(before), char_offset))
@@ -207,6 +220,12 @@ class _Speech:
             raise self._late() from error
         except (OSError, EOFError, FrameError, msgspec.DecodeError) as error:
             raise self._broken(f"The voice server broke off ({type(error).__name__}).") from error
+
+    def _due_in_s(self) -> float:
+        """When audio is due: as the deadline says, or when what was sent has been played."""
+        if self._heard_at_s is None:
+            return self._call.deadline.due_left_s()
+        return max(0.0, self.samples / RATE_HZ - (time.monotonic() - self._heard_at_s))
 
     def _left_s(self) -> float:
         deadline = self._call.deadline
@@ -224,11 +243,11 @@ class _Speech:
     def _failure(self, reply: Failed | StatusReply) -> SeiketsuError:
         if isinstance(reply, StatusReply):
             return self._broken("The voice server answered something else.")
-        message = f"The voice server reports: {reply.code}."
+        message = _MESSAGES.get(reply.code, f"The voice server reports: {reply.code}.")
         if self.samples:
             return StreamTruncated(message, provider=self._provider, vendor_code=reply.code)
         if reply.code == "busy":
-            return Busy("The voice server's queue is full.", retry_after_s=reply.retry_after_s)
+            return Busy(message, retry_after_s=reply.retry_after_s)
         kind = ProviderUnavailable if reply.retryable else ProviderRejected
         return kind(
             message,

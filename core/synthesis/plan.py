@@ -5,9 +5,11 @@ Called by the service for every request; nothing here waits or touches a store.
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Generator, Sequence
+from typing import Final, cast
 
 import msgspec
 
@@ -35,7 +37,12 @@ class ChainLink(msgspec.Struct, frozen=True):
 
 
 _KEPT_PLANS: Final = 1024
-_KEPT_TEXT_CHARS: Final = 1000
+_KEPT_CHARS: Final = 1_000_000
+"""Spoken characters of all plans that are kept; each takes about 30 bytes with all that is around
+it."""
+
+_TURN_S: Final = 0.001
+"""A long text is planned in turns with whatever else the event loop has to do."""
 
 
 class Planner:
@@ -48,26 +55,54 @@ class Planner:
         self._chain = tuple(chain)
         self._settings = settings
         self._known: OrderedDict[tuple[int, SpeechRequest], SpeechPlan] = OrderedDict()
+        self._known_chars = 0
 
     def plan(self, request: SpeechRequest) -> SpeechPlan:
-        """Decide `request`.
+        """Decide `request` in one go.
 
         Raises:
             UnknownAgent, UnsupportedLanguage, UnsupportedFormat, TextEmpty, TextTooLong
         """
+        steps = self._steps(request)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return cast(SpeechPlan, done.value)
+
+    async def plan_in_turns(self, request: SpeechRequest) -> SpeechPlan:
+        """The same, giving the event loop a turn whenever it took longer than a millisecond.
+
+        Raises:
+            UnknownAgent, UnsupportedLanguage, UnsupportedFormat, TextEmpty, TextTooLong
+        """
+        steps = self._steps(request)
+        began_s = time.monotonic()
+        while True:
+            try:
+                next(steps)
+            except StopIteration as done:
+                return cast(SpeechPlan, done.value)
+            if time.monotonic() - began_s > _TURN_S:
+                await asyncio.sleep(0)
+                began_s = time.monotonic()
+
+    def _steps(self, request: SpeechRequest) -> Generator[None, None, SpeechPlan]:
         key = (self._agents.version, request)
         known = self._known.get(key)
         if known is not None:
             self._known.move_to_end(key)
             return known
-        plan = self._decide(request)
-        if len(request.text) <= _KEPT_TEXT_CHARS:
+        plan = yield from self._decide(request)
+        if key not in self._known:
             self._known[key] = plan
-            if len(self._known) > _KEPT_PLANS:
-                self._known.popitem(last=False)
+            self._known_chars += _spoken_chars(plan)
+        while len(self._known) > _KEPT_PLANS or self._known_chars > _KEPT_CHARS:
+            _, oldest = self._known.popitem(last=False)
+            self._known_chars -= _spoken_chars(oldest)
         return plan
 
-    def _decide(self, request: SpeechRequest) -> SpeechPlan:
+    def _decide(self, request: SpeechRequest) -> Generator[None, None, SpeechPlan]:
         limit = self._settings.max_text_chars
         if len(request.text) > limit:
             raise TextTooLong(f"The text has {len(request.text)} characters; {limit} are allowed.")
@@ -78,19 +113,22 @@ class Planner:
         if not speakable(cleaned.text):
             raise TextEmpty()
         by = spoken_by(agent, detect(cleaned.text, languages))
-        segments = tuple(
-            SegmentPlan(
-                index=index,
-                text=spoken.text,
-                source_start=spoken.source_offsets[0],
-                source_end=spoken.source_offsets[-1],
-                source_offsets=spoken.source_offsets,
-                attempts=self._attempts(request, by, spoken.text),
+        yield
+        segments: list[SegmentPlan] = []
+        for spoken in spoken_segments(
+            cleaned, by.language, max_chars=self._settings.max_segment_chars
+        ):
+            segments.append(
+                SegmentPlan(
+                    index=len(segments),
+                    text=spoken.text,
+                    source_start=spoken.source_offsets[0],
+                    source_end=spoken.source_offsets[-1],
+                    source_offsets=spoken.source_offsets,
+                    attempts=self._attempts(request, by, spoken.text),
+                )
             )
-            for index, spoken in enumerate(
-                spoken_segments(cleaned, by.language, max_chars=self._settings.max_segment_chars)
-            )
-        )
+            yield
         if not segments:
             raise TextEmpty()
         return SpeechPlan(
@@ -102,7 +140,7 @@ class Planner:
             characters=len(request.text),
             enable_caching=request.enable_caching,
             origin=request.origin,
-            segments=segments,
+            segments=tuple(segments),
             rendition_key=rendition_key(
                 [s.attempts[0].voice_key for s in segments],
                 output_format,
@@ -153,3 +191,7 @@ class Planner:
             settings=settings,
             voice_key=voice_key(identity),
         )
+
+
+def _spoken_chars(plan: SpeechPlan) -> int:
+    return sum(len(segment.text) for segment in plan.segments)

@@ -36,13 +36,13 @@ class SpeechService:
         self._cache = cache
         self._parts = parts
 
-    def plan(self, request: SpeechRequest) -> SpeechPlan:
-        """Decide a request; pure.
+    async def plan(self, request: SpeechRequest) -> SpeechPlan:
+        """Decide a request; waits for nothing but its turns.
 
         Raises:
             RequestError: it cannot be carried out as it is.
         """
-        return self._planner.plan(request)
+        return await self._planner.plan_in_turns(request)
 
     def new_trace(self, request_id: str, request: SpeechRequest) -> SpeechTrace:
         """The record of a request that begins now."""

@@ -7,6 +7,7 @@ them has: the model alone is unsure of what people say in one to five words.
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 import threading
@@ -33,8 +34,8 @@ _MARGIN: Final = 1.0
 """In nats, the log of the ratio of the two probabilities: below it the text says nothing clear and
 the first candidate wins. Chosen on tests/text/detection/tuning.json."""
 
-_NAMES_MARGIN: Final = 3.0
-"""The same for text that seems to be names alone."""
+_NAMES_MARGIN: Final = 8.0
+"""The same for text that seems to be names alone: the model takes Marina del Rey for Spanish."""
 
 _NATS_UNKNOWN: Final = -1.4
 """What the model says for words it has never seen: it has read more English than Spanish."""
@@ -44,6 +45,10 @@ _MOST_WORDS: Final = 3
 _NATS_PER_ACCENT: Final = 2.0
 _NATS_PER_MARK: Final = 6.0
 
+_OF_NAMES: Final = frozenset({"Los", "Las", "El", "La", "Del", "del"})
+"""What begins or joins the name of a place, where a capital follows."""
+_PLACE: Final = re.compile(r"\b(?:L[oa]s|El|La|[Dd]el) [A-Z][a-z]+")
+_TITLES: Final = frozenset({"Sr", "Sra", "Srta", "Dr", "Dra"})
 _HAN: Final = re.compile("[\u3400-\u9fff〇\U00020000-\U0003134f]")
 _LATIN_WORD: Final = re.compile("[A-Za-z\u00c0-\u024f]+(?:['’][A-Za-z]+)?")
 _CHARS_PER_HAN_WORD: Final = 1.5
@@ -135,13 +140,28 @@ def _is_mandarin(han: str, words: Sequence[str]) -> bool:
     return len(han) / _CHARS_PER_HAN_WORD > ordinary + names / 4 + grammar
 
 
+def _telling(words: Sequence[str]) -> set[str]:
+    """In lower case, without the articles of place names: `Los Angeles`, `Marina del Rey`. They
+    are no grammar of Spanish, since English writes these names alike."""
+    return {
+        word.lower()
+        for word, after in itertools.pairwise([*words, ""])
+        if not (_of_name(word) and after[:1].isupper() and after not in _TITLES)
+    }
+
+
+def _of_name(word: str) -> bool:
+    return word in _OF_NAMES or (word.isupper() and word.title() in _OF_NAMES)
+
+
 def _only_names(words: Sequence[str]) -> bool:
     """Abbreviations and names, which sound the same in every language: OK, WiFi, Maria Garcia."""
-    lower = {word.lower() for word in words}
+    lower = _telling(words)
     if not lower.isdisjoint(ENGLISH.words) or not lower.isdisjoint(SPANISH.words):
         return False
     return all(
         any(c.isupper() for c in word[1:])
+        or word in _OF_NAMES
         or (word[0].isupper() and (len(words) > 1 or len(word) == 1))
         for word in words
     )
@@ -149,7 +169,7 @@ def _only_names(words: Sequence[str]) -> bool:
 
 def _spanish_nats(text: str, words: Sequence[str], model: LanguageModel) -> float:
     """How much more likely Spanish is than English: the log of the ratio."""
-    lower = {word.lower() for word in words}
+    lower = _telling(words)
     only_spanish = min(len(lower & SPANISH.words), _MOST_WORDS)
     only_english = min(len(lower & ENGLISH.words), _MOST_WORDS)
     nats = _NATS_PER_WORD * (only_spanish - only_english)
@@ -157,4 +177,5 @@ def _spanish_nats(text: str, words: Sequence[str], model: LanguageModel) -> floa
         nats += _NATS_PER_MARK
     if any(c in "áéíóúñü" for c in text.lower()):
         nats += _NATS_PER_ACCENT
-    return nats + model.spanish_nats(text.lower() if text.isupper() else text)
+    written = text.lower() if text.isupper() else text
+    return nats + model.spanish_nats(_PLACE.sub("", written))

@@ -28,11 +28,12 @@ ENGLISH: Final = _words(
     might must do does did don't doesn't have had not there there's here let's some any much
     many more very just still also if but so then than because please yes yeah hello hi hey dear
     thanks thank welcome sorry okay sure good morning afternoon evening my mine one two three""",
-    """house home apartment flat condo room rooms bedroom bedrooms bath bathroom bathrooms kitchen
-    garden backyard yard floor floors building street avenue road rent rental lease landlord
-    tenant price cost costs deposit budget month monthly year week day today tomorrow buy sell
-    listing agent viewing visit open available furnished included allowed pets pool view near
-    downtown neighborhood school square feet large small big new first second call""",
+    """house houses home homes apartment apartments flat condo condos under over room rooms
+    bedroom bedrooms bath bathroom bathrooms kitchen garden backyard yard floor floors building
+    street avenue road rent rental lease landlord tenant price cost costs deposit budget month
+    monthly year week day today tomorrow buy sell listing agent viewing visit open available
+    furnished included allowed pets pool view near downtown neighborhood school square feet large
+    small big new first second call""",
 )
 
 SPANISH: Final = _words(

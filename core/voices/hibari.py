@@ -27,8 +27,9 @@ from hibari.voices import voice_path
 
 from core.audio.pcm import AUDIBLE_AMPLITUDE, RATE_HZ
 from core.speech import WordTiming
-from core.voices.alignment import Block, Word, align, timings, words_of
-from core.voices.registry import Passage
+from core.text.words import Word, words_of
+from core.voices.alignment import Block, align, timings
+from core.voices.registry import EngineOptions, Passage
 
 UNIT_MS: Final = 25
 UNIT_SAMPLES: Final = RATE_HZ * UNIT_MS // 1000
@@ -56,14 +57,15 @@ class Hibari:
 
     voices = frozenset({"heart"})
 
-    def __init__(self) -> None:
+    def __init__(self, options: EngineOptions) -> None:
         """Load the model and the dictionaries from the package; nothing is ever fetched."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        del options  # the model is in the package
+        session = onnxruntime.SessionOptions()
+        session.intra_op_num_threads = session.inter_op_num_threads = 1
+        session.log_severity_level = 3
         model = Path(voice_path("heart", download_missing=False)).read_bytes()
         self._session = onnxruntime.InferenceSession(
-            _with_output(model, _DURATIONS), options, providers=["CPUExecutionProvider"]
+            _with_output(model, _DURATIONS), session, providers=["CPUExecutionProvider"]
         )
         self._outputs = [output.name for output in self._session.get_outputs()]
         vocabulary = json.loads((Path(ASSETS) / "vocab.json").read_text(encoding="utf-8"))

@@ -19,11 +19,26 @@ class VoiceServerProcess:
     As an async context manager: started and ready inside, stopped after.
     """
 
-    def __init__(self, socket: Path, processes: int, *, queue_limit: int = 200) -> None:
-        """Nothing is started yet."""
+    def __init__(
+        self,
+        socket: Path,
+        processes: int,
+        *,
+        slow_processes: int = 0,
+        queue_limit: int = 200,
+        data_dir: Path | None = None,
+        kokoro_model: Path | None = None,
+    ) -> None:
+        """Nothing is started yet. Without `data_dir` large models are kept next to the socket."""
         self.socket = socket
-        self._processes = processes
-        self._queue_limit = queue_limit
+        self._arguments = (
+            *("--socket", str(socket.absolute())),
+            *("--processes", str(processes)),
+            *("--slow-processes", str(slow_processes)),
+            *("--queue-limit", str(queue_limit)),
+            *("--data-dir", str((data_dir or socket.parent).absolute())),
+            *("--kokoro-model", "" if kokoro_model is None else str(kokoro_model)),
+        )
         self._child: Child | None = None
 
     @property
@@ -38,17 +53,10 @@ class VoiceServerProcess:
 
     def start(self) -> None:
         """Start the process."""
-        self._child = Child(
-            [
-                *(sys.executable, "-m", "core.voices"),
-                *("--socket", str(self.socket.absolute())),
-                *("--processes", str(self._processes)),
-                *("--queue-limit", str(self._queue_limit)),
-            ]
-        )
+        self._child = Child([sys.executable, "-m", "core.voices", *self._arguments])
 
-    async def wait_ready(self, timeout_s: float = 30.0) -> StatusReply:
-        """Wait until every child has loaded its voices.
+    async def wait_ready(self, timeout_s: float = 60.0) -> StatusReply:
+        """Wait until every child of both lanes has loaded its voices.
 
         Raises:
             ProviderUnavailable: the server has ended.
@@ -67,7 +75,8 @@ class VoiceServerProcess:
                     except ProviderUnavailable:
                         await asyncio.sleep(0.02)  # it does not listen yet
                         continue
-                    if status.ready == status.processes:
+                    lanes = (status.quick, status.slow)
+                    if all(lane.ready == lane.processes for lane in lanes):
                         return status
                     await asyncio.sleep(0.02)
         finally:

@@ -29,6 +29,7 @@ FailureCode = Literal[
     "crashed",
     "stalled",
     "unavailable",
+    "switched_off",
     "unknown_voice",
     "text_too_long",
     "bad_request",
@@ -40,12 +41,17 @@ class Speak(msgspec.Struct, frozen=True, tag="speak", omit_defaults=True):
     """Client to server: speak `text`."""
 
     voice: str
-    """`ENGINE/NAME`, e.g. `hibari/heart`."""
+    """`ENGINE/NAME` or `ENGINE/NAME:CENTS`, e.g. `hibari/heart`."""
     text: str
     speed: float = 1.0
     seed: int | None = None
     """`None`: follows from the text, so that the same words sound the same."""
     work_class: WorkClass = "live"
+    due_ms: int | None = None
+    """Milliseconds until the first audio is due: who goes first. `None`: after all others."""
+    refuse_late: bool = False
+    """Whether late first audio is of no use. Such a request is refused as busy as soon as it cannot
+    be in time."""
 
 
 class Status(msgspec.Struct, frozen=True, tag="status"):
@@ -75,8 +81,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed", omit_defaults=True):
     """For the log: the kind of an error inside an engine; never any of the text."""
 
 
-class StatusReply(msgspec.Struct, frozen=True, tag="status_reply"):
-    """The server's state at this moment."""
+class LaneStatus(msgspec.Struct, frozen=True):
+    """The state of one lane's children at this moment."""
 
     processes: int
     """Children it was asked to keep."""
@@ -90,8 +96,16 @@ class StatusReply(msgspec.Struct, frozen=True, tag="status_reply"):
     """Children that were replaced since the start."""
     served: int
     """Jobs that a child brought to an end since the start, cancelled ones included."""
-    pid: int
     child_pids: tuple[int, ...]
+
+
+class StatusReply(msgspec.Struct, frozen=True, tag="status_reply"):
+    """The server's state at this moment."""
+
+    pid: int
+    quick: LaneStatus
+    slow: LaneStatus
+    """All zeros where the lane is switched off."""
 
 
 class Job(msgspec.Struct, frozen=True, tag="job"):
@@ -111,10 +125,19 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """Child to server: the voices are loaded and warm."""
 
 
+class Unable(msgspec.Struct, frozen=True, tag="unable"):
+    """Child to server: the voices cannot be loaded; it ends now."""
+
+    reason: str
+    """Why, and what to do about it where that is known; for the log."""
+    trace: str = ""
+    """Where it happened, if that was not foreseen."""
+
+
 FromClient = Speak | Status
 FromServer = Audio | Done | Failed | StatusReply
 ToChild = Job | Cancel
-FromChild = Ready | Audio | Done | Failed
+FromChild = Ready | Unable | Audio | Done | Failed
 
 _LENGTH: Final = struct.Struct(">I")
 LENGTH_BYTES: Final = _LENGTH.size

@@ -8,24 +8,65 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 from core.speech import WordTiming
+from core.text.languages import Language
 
-ENGINES: Final[dict[str, str]] = {"hibari": "core.voices.hibari:Hibari"}
-"""Name of an engine, the first part of a voice's id, to `module:class`."""
+Lane = Literal["quick", "slow"]
+"""Which children of the voice server speak with an engine: a slow one must not hold up others."""
 
-VERSIONS: Final[dict[str, str]] = {"hibari": "0.2.1-1"}
-"""Of each engine: its package, and our own way of using it. Part of the voice key: it changes with
-anything that gives the same text another sound."""
+
+class Engine(msgspec.Struct, frozen=True):
+    """One line of the table of engines."""
+
+    target: str
+    """`module:class`; the class is called with `EngineOptions`."""
+    version: str
+    """Of its package, and of our own way of using it. Part of the voice key: it changes with
+    anything that gives the same text another sound."""
+    lane: Lane
+    greeting: str
+    """Spoken once after loading, so that the next is fast."""
+
+
+class EngineOptions(msgspec.Struct, frozen=True):
+    """What engines are told about the installation."""
+
+    data_dir: str
+    """Where large models may be kept."""
+    kokoro_model: str = ""
+    """Path of the Kokoro model; empty: put together from its packages and kept in `data_dir`."""
+
+
+ENGINES: Final[dict[str, Engine]] = {
+    "hibari": Engine("core.voices.hibari:Hibari", "0.2.1-2", "quick", "One, two."),
+    "pico": Engine("core.voices.pico:Pico", "0.1.1-1", "quick", "Uno, dos."),
+    "kokoro": Engine("core.voices.kokoro:Kokoro", "1.0-int8-1", "slow", "您好。"),
+}
+"""By name, which is the first part of a voice's id: `ENGINE/NAME`, or `ENGINE/NAME:CENTS` for the
+same voice at another pitch (100 cents are a semitone)."""
+
+LOCAL_VOICES: Final[dict[Language, str]] = {
+    "en": "hibari/heart",
+    "es": "pico/es",
+    "zh": "kokoro/zf_xiaobei",
+}
+"""The voice of each language; always the same, live and in the background."""
 
 
 def engine_version(voice: str) -> str:
     """The version of the engine that a voice's id names, with the engine's own name."""
     engine = voice.partition("/")[0]
-    return f"{engine}-{VERSIONS[engine]}"
+    return f"{engine}-{ENGINES[engine].version}"
+
+
+def lane_of(voice: str) -> Lane:
+    """The lane of the engine that a voice's id names; an unknown engine is quick to refuse."""
+    engine = ENGINES.get(voice.partition("/")[0])
+    return "quick" if engine is None else engine.lane
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -35,6 +76,8 @@ class Passage(msgspec.Struct, frozen=True):
     """Canonical audio, see `core.audio.pcm`."""
     words: tuple[WordTiming, ...]
     """Times from the first sample of this passage; characters count in the whole text."""
+    goes_on: bool = False
+    """Whether it begins within a sentence, with no pause after the passage before."""
 
 
 class VoiceEngine(Protocol):
@@ -46,17 +89,17 @@ class VoiceEngine(Protocol):
     def speak(self, voice: str, text: str, *, speed: float, seed: int | None) -> Iterator[Passage]:
         """Speak any text at all, passage by passage, each as soon as it is computed.
 
-        Every blank-separated word of the text is in exactly one passage, in order. Without a seed
-        one follows from the text: the same words give the same audio. A text in which nothing can
-        be spoken gives no passage. Text is never a command, whatever it holds.
+        Every word of the text (`core.text.words`) is in exactly one passage, in order. Without a
+        seed one follows from the text: the same words give the same audio. A text in which nothing
+        can be spoken gives no passage. Text is never a command, whatever it holds.
         """
         ...
 
 
-def load_engine(name: str) -> VoiceEngine:
-    """Import the engine of that name, load its models and speak once, so that the next is fast."""
-    module, _, attribute = ENGINES[name].partition(":")
-    engine: VoiceEngine = getattr(importlib.import_module(module), attribute)()
-    for _ in engine.speak(min(engine.voices), "One, two.", speed=1.0, seed=0):
+def load_engine(name: str, options: EngineOptions) -> VoiceEngine:
+    """Import the engine of that name, load its models and speak once."""
+    module, _, attribute = ENGINES[name].target.partition(":")
+    engine: VoiceEngine = getattr(importlib.import_module(module), attribute)(options)
+    for _ in engine.speak(min(engine.voices), ENGINES[name].greeting, speed=1.0, seed=0):
         pass
     return engine

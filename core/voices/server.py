@@ -1,13 +1,14 @@
-"""The voice server: a unix socket in front of the pool. It only passes bytes on, never computes."""
+"""The voice server: a unix socket in front of the pools. It passes bytes on, never computes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import socket
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +18,19 @@ import structlog
 from core.errors import ConfigurationError
 from core.sockets import is_live
 from core.voices import protocol
-from core.voices.pool import Pool, Request
-from core.voices.protocol import Done, Failed, FrameBuffer, FrameError, Job, Speak, StatusReply
+from core.voices.pool import Pool
+from core.voices.protocol import (
+    Done,
+    Failed,
+    FrameBuffer,
+    FrameError,
+    Job,
+    LaneStatus,
+    Speak,
+    StatusReply,
+)
+from core.voices.registry import ENGINES, Lane, lane_of
+from core.voices.schedule import Request
 
 _MAX_CONNECTIONS: Final = 512
 _MAX_BACKLOG_BYTES: Final = 32 * 1024 * 1024
@@ -31,25 +43,20 @@ log: Final = structlog.get_logger("core.voices")
 
 
 class VoiceServer:
-    """Connections to one pool."""
+    """Connections to the pools of the lanes."""
 
-    def __init__(self, pool: Pool) -> None:
-        self.pool = pool
+    def __init__(self, pools: Mapping[Lane, Pool]) -> None:
+        """A lane without a pool is switched off."""
+        self.pools = pools
         self.connections: set[Connection] = set()
 
     def status(self) -> StatusReply:
         """The state at this moment."""
-        pool = self.pool
-        return StatusReply(
-            processes=pool.processes,
-            ready=pool.ready,
-            working=pool.working,
-            queued=pool.queued,
-            restarts=pool.restarts,
-            served=pool.served,
-            pid=os.getpid(),
-            child_pids=pool.pids,
-        )
+        return StatusReply(pid=os.getpid(), quick=self._lane("quick"), slow=self._lane("slow"))
+
+    def _lane(self, lane: Lane) -> LaneStatus:
+        pool = self.pools.get(lane)
+        return LaneStatus(0, 0, 0, 0, 0, 0, ()) if pool is None else pool.status()
 
 
 class Connection(asyncio.Protocol):
@@ -60,6 +67,7 @@ class Connection(asyncio.Protocol):
         self._buffer = FrameBuffer()
         self._transport: asyncio.Transport | None = None
         self._request: Request | None = None
+        self._pool: Pool | None = None
         self._unread_watch: asyncio.TimerHandle | None = None
         self._unread_bytes = 0
 
@@ -78,8 +86,8 @@ class Connection(asyncio.Protocol):
         if self._unread_watch is not None:
             self._unread_watch.cancel()
         request, self._request = self._request, None
-        if request is not None:
-            self._server.pool.cancel(request)
+        if request is not None and self._pool is not None:
+            self._pool.cancel(request)
 
     def abort(self) -> None:
         """Cut the client off."""
@@ -107,15 +115,33 @@ class Connection(asyncio.Protocol):
                 self.abort()
 
     def _speak(self, message: Speak) -> None:
+        refusal = self._refusal(message)
+        if refusal is not None:
+            self._write(protocol.frame(refusal))
+            return
+        due_s = math.inf
+        if message.due_ms is not None:
+            due_s = asyncio.get_running_loop().time() + message.due_ms / 1000
+        self._request = Request(
+            Job(message.voice, message.text, message.speed, message.seed),
+            message.work_class,
+            self,
+            due_s,
+            message.refuse_late,
+        )
+        self._pool = self._server.pools[lane_of(message.voice)]
+        self._pool.submit(self._request)
+
+    def _refusal(self, message: Speak) -> Failed | None:
         if len(message.text) > protocol.MAX_TEXT_CHARS:
-            self._write(protocol.frame(Failed("text_too_long")))
-            return
+            return Failed("text_too_long")
         if not _SPEED[0] <= message.speed <= _SPEED[1]:
-            self._write(protocol.frame(Failed("bad_request")))
-            return
-        job = Job(message.voice, message.text, message.speed, message.seed)
-        self._request = Request(job, message.work_class, self)
-        self._server.pool.submit(self._request)
+            return Failed("bad_request")
+        if message.voice.partition("/")[0] not in ENGINES:
+            return Failed("unknown_voice")
+        if lane_of(message.voice) not in self._server.pools:
+            return Failed("switched_off")
+        return None
 
     def on_audio(self, body: bytes) -> None:
         """See `worker.Listener`: passed on as it came."""

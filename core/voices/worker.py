@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
-import sys
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -13,7 +13,16 @@ import structlog
 
 from core.children import Child
 from core.voices import protocol
-from core.voices.protocol import Cancel, Done, Failed, FrameBuffer, FrameError, Job, Ready
+from core.voices.protocol import (
+    Cancel,
+    Done,
+    Failed,
+    FrameBuffer,
+    FrameError,
+    Job,
+    Ready,
+    Unable,
+)
 
 log: Final = structlog.get_logger("core.voices")
 
@@ -37,6 +46,14 @@ class Owner(Protocol):
         """It is ready for the next job; the first time, it has loaded its voices."""
         ...
 
+    def on_unable(self, worker: Worker, why: Unable) -> None:
+        """It cannot load its voices and ends."""
+        ...
+
+    def on_first_audio(self, worker: Worker) -> None:
+        """The first audio of its job has come."""
+        ...
+
     def on_gone(self, worker: Worker) -> None:
         """It can take no more jobs; the one it had has ended."""
         ...
@@ -45,9 +62,11 @@ class Owner(Protocol):
 class Worker(asyncio.Protocol):
     """The stream to a child, its process and the job it is at."""
 
-    def __init__(self, owner: Owner, stall_s: float) -> None:
-        """A child that is silent for `stall_s` seconds of a job is killed."""
+    def __init__(self, owner: Owner, command: Sequence[str], stall_s: float) -> None:
+        """`command` with the number of a socket after it starts the child; one that is silent for
+        `stall_s` seconds of a job is killed."""
         self._owner = owner
+        self._command = command
         self._stall_s = stall_s
         self._buffer = FrameBuffer()
         self._transport: asyncio.Transport | None = None
@@ -55,9 +74,14 @@ class Worker(asyncio.Protocol):
         self._listener: Listener | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._last_frame_s = 0.0
+        self._heard = False
         self._stalled = False
+        self.started_at_s = 0.0
+        """`loop.time()` when it was started."""
         self.ready_at_s: float | None = None
         """`loop.time()` when it had loaded its voices."""
+        self.unable = False
+        """Whether it has said that it cannot load its voices."""
         self.working = False
         self.gone = asyncio.Event()
         """Set when the stream has ended: the child is dead or of no use."""
@@ -69,13 +93,16 @@ class Worker(asyncio.Protocol):
 
     async def start(self) -> None:
         """Start the child; it is ready when the owner hears `on_idle`."""
+        loop = asyncio.get_running_loop()
+        self.started_at_s = loop.time()
         ours, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", "core.voices.child", str(theirs.fileno())]
             try:
-                self._child = Child(command, pass_fds=(theirs.fileno(),))
+                self._child = Child(
+                    [*self._command, str(theirs.fileno())], pass_fds=(theirs.fileno(),)
+                )
                 ours.setblocking(False)
-                await asyncio.get_running_loop().create_connection(lambda: self, sock=ours)
+                await loop.create_connection(lambda: self, sock=ours)
             except BaseException:
                 ours.close()
                 raise
@@ -95,6 +122,7 @@ class Worker(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.working = True
         self._listener = listener
+        self._heard = False
         self._last_frame_s = loop.time()
         self._watch = loop.call_later(self._stall_s, self._check_stall)
         self._send(job)
@@ -144,7 +172,17 @@ class Worker(asyncio.Protocol):
                 log.warning("voice_engine_failed", reason=message.reason)
             self._finish(message)
             self._owner.on_idle(self)
-        elif self._listener is not None:
+        elif isinstance(message, Unable):
+            self.unable = True
+            self._owner.on_unable(self, message)
+        else:
+            self._on_audio(body)
+
+    def _on_audio(self, body: bytes) -> None:
+        if not self._heard:
+            self._heard = True
+            self._owner.on_first_audio(self)
+        if self._listener is not None:
             self._listener.on_audio(body)
 
     def _finish(self, end: Done | Failed) -> None:

@@ -140,7 +140,7 @@ class _Exchange:
         service = self._service
         trace = self._trace = service.new_trace(self._request_id, request)
         try:
-            plan = service.plan(request)
+            plan = await service.plan(request)
         except Exception:
             # Not known to be an agent's id: it may be anything the caller wrote.
             trace.agent_id = ""

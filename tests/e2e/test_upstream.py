@@ -15,6 +15,8 @@ from benchmarks.listener import Heard, Pace, Piece, listen, narrow_session, play
 from benchmarks.phrases import phrases
 from benchmarks.stack import Stack, open_stack
 from benchmarks.wordcode import decode, matches_segments
+from core.text.languages import Language
+from tests.sentences import SENTENCES
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -126,6 +128,34 @@ async def test_twenty_equal_requests_are_one_call_and_start_together(
     firsts = [h.pieces[0].at_s for h in heard]
     assert max(firsts) - min(firsts) < 0.05
     verdict = matches_segments(text, decode(heard[0].body, 24_000))
+    assert verdict.ok, verdict
+
+
+async def test_one_sentence_in_three_formats_at_once_is_one_call(
+    stack: Stack, http: aiohttp.ClientSession
+) -> None:
+    text = "The caretaker will hand over the keys on Friday."
+    heard = await asyncio.gather(
+        *(stream(http, stack, text, format=name) for name in ("mp3", "ulaw", "opus"))
+    )
+    assert await upstream_calls(stack) == 1
+    for listening in (h.listening() for h in heard):
+        assert listening.error is None
+        verdict = matches_segments(text, decode(listening.pcm, listening.rate_hz))
+        assert verdict.ok, verdict
+
+
+@pytest.mark.parametrize("language", ["es", "zh"])
+async def test_every_word_of_every_language_is_heard_once_and_in_order(
+    stack: Stack, http: aiohttp.ClientSession, language: Language
+) -> None:
+    sentences = SENTENCES[language][:4]
+    text = ("" if language == "zh" else " ").join(sentences)
+    heard = await stream(http, stack, text, language="auto")
+    assert (heard.headers["x-language"], heard.headers["x-provider"]) == (language, "elevenlabs")
+    listening = heard.listening()
+    assert not listening.underruns
+    verdict = matches_segments(text, decode(listening.pcm, listening.rate_hz))
     assert verdict.ok, verdict
 
 

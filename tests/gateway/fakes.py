@@ -50,7 +50,7 @@ class FakeSpeech:
         self.requests: list[SpeechRequest] = []
         self._texts: dict[str, str] = {}
 
-    def plan(self, request: SpeechRequest) -> SpeechPlan:
+    async def plan(self, request: SpeechRequest) -> SpeechPlan:
         self.requests = [*self.requests[-99:], request]
         if self.plan_error is not None:
             raise self.plan_error

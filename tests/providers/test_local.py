@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from core.deadline import Deadline
 from core.errors import (
     BadAudio,
     Busy,
@@ -18,10 +20,12 @@ from core.errors import (
     ProviderUnavailable,
     StreamTruncated,
 )
-from core.providers.base import SpeechProvider
+from core.providers.base import SpeechCall, SpeechProvider
 from core.providers.local import LocalProvider
+from core.speech import SegmentTrace
+from core.text.words import words_of
 from core.voices import protocol
-from core.voices.protocol import Audio, Done, Failed
+from core.voices.protocol import Audio, Done, Failed, Speak
 from tests.voices.server import (
     SENTENCES,
     SLOW_TEXT,
@@ -174,7 +178,8 @@ async def test_nothing_to_speak_is_bad_audio(local: LocalProvider, text: str) ->
 async def test_odd_texts_are_spoken(local: LocalProvider, text: str) -> None:
     pcm, words = await speak(local, text)
     assert pcm
-    assert len(words) == len(text.split())
+    told = text.replace("\ud800", "?")
+    assert [word.text for word in words] == [word.text for word in words_of(told)]
 
 
 async def test_a_deadline_that_is_over_needs_no_call(local: LocalProvider) -> None:
@@ -185,14 +190,14 @@ async def test_a_deadline_that_is_over_needs_no_call(local: LocalProvider) -> No
 async def test_silence_until_the_deadline(local: LocalProvider) -> None:
     """The first step of this text takes 0.5 s."""
     with pytest.raises(ProviderSilent):
-        await speak(local, SLOW_TEXT, call=call_of(first_audio_s=0.1))
-    await wait_status(local, lambda status: status.working == 0)
+        await speak(local, SLOW_TEXT, call=call_of(first_audio_s=0.3))
+    await wait_status(local, lambda status: status.quick.working == 0)
 
 
 async def test_the_end_of_the_deadline_is_a_truncation(local: LocalProvider) -> None:
     with pytest.raises(StreamTruncated):
         await speak(local, SLOW_TEXT, call=call_of(first_audio_s=1.9, whole_s=2.0))
-    await wait_status(local, lambda status: status.working == 0)
+    await wait_status(local, lambda status: status.quick.working == 0)
 
 
 async def test_a_text_that_is_never_written_is_silence(local: LocalProvider) -> None:
@@ -208,7 +213,7 @@ async def test_closing_early_cancels_at_once(local: LocalProvider) -> None:
     async with aclosing(local.stream(SLOW_TEXT, segment_of(SLOW_TEXT), call_of())) as chunks:
         await anext(chunks)
     assert not local._idle
-    await wait_status(local, lambda status: status.working == 0, timeout_s=3)
+    await wait_status(local, lambda status: status.quick.working == 0, timeout_s=3)
 
 
 PCM = bytes(9600)
@@ -221,6 +226,8 @@ PCM = bytes(9600)
         (sends(Done(0)), BadAudio),
         (sends(Failed("busy", retryable=True, retry_after_s=0.5)), Busy),
         (sends(Failed("crashed", retryable=True)), ProviderUnavailable),
+        (sends(Failed("unavailable", retryable=True, retry_after_s=5.0)), ProviderUnavailable),
+        (sends(Failed("switched_off")), ProviderRejected),
         (sends(Failed("stalled")), ProviderRejected),
         (sends(Audio(PCM)), StreamTruncated),
         (sends(Audio(PCM), Audio(PCM), cut=100), StreamTruncated),
@@ -233,6 +240,39 @@ async def test_failures_have_names(tmp_path: Path, answer: Answer, error: type[E
         with pytest.raises(error) as caught:
             await speak(provider, TEN_WORDS)
         assert type(caught.value) is error
+
+
+async def test_the_server_is_told_when_audio_is_due(tmp_path: Path) -> None:
+    asked: list[protocol.FromClient] = []
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                head = await reader.readexactly(protocol.LENGTH_BYTES)
+                body = await reader.readexactly(protocol.length_of(head))
+                asked.append(protocol.decode_from_client(body))
+                writer.write(protocol.frame(Audio(PCM * 10)) + protocol.frame(Done(48_000)))
+        writer.close()
+
+    async with await asyncio.start_unix_server(handle, tmp_path / "s") as server:
+        provider = LocalProvider(tmp_path / "s")
+        text = SENTENCES[0] + " " + SENTENCES[1]
+        await speak(provider, text, spoken=pieces_of(text, 9), call=call_of(first_audio_s=1.5))
+        patient = Deadline.after(first_audio_s=5, whole_s=30, patience_s=8)
+        await speak(provider, text, call=SpeechCall(patient, SegmentTrace()))
+        await provider.aclose()
+        server.close()
+    first, second, later = asked
+    assert isinstance(first, Speak)
+    assert isinstance(second, Speak)
+    assert isinstance(later, Speak)
+    assert [first.refuse_late, second.refuse_late, later.refuse_late] == [True, False, False]
+    assert first.due_ms is not None
+    assert 1_000 < first.due_ms <= 1_500
+    assert second.due_ms is not None
+    assert 1_500 < second.due_ms <= 2_000  # two seconds of audio were sent
+    assert later.due_ms is not None
+    assert 4_000 < later.due_ms <= 5_000
 
 
 async def test_a_server_that_talks_nonsense(tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import core.settings
+from core.agents import PROFILES
+from core.audio.formats import ALIASES, FORMATS, resolve
 from core.settings import VARIABLES, Settings
 from gateway.errors import error_table
 
@@ -81,7 +83,45 @@ def errors_table() -> str:
     return "\n".join(lines)
 
 
-TABLES = {"settings": settings_table, "errors": errors_table}
+def profiles_table() -> str:
+    lines = [
+        "| profile | for | provider's voice | offline: pitch, pace |",
+        "|---|---|---|---|",
+    ]
+    for profile in PROFILES.values():
+        voices = {
+            (v.elevenlabs_voice, v.local_voice.partition(":")[2], v.local_speed)
+            for v in profile.voices.values()
+        }
+        assert len(voices) == 1, "one row says it for every language"
+        voice, cents, speed = voices.pop()
+        pitch = f"{int(cents or 0) / 100:+g} semitones" if cents else "as recorded"
+        lines.append(f"| `{profile.id}` | {profile.use} | `{voice}` | {pitch}, {speed:g} |")
+    return "\n".join(lines)
+
+
+def formats_table() -> str:
+    lines = ["| `format` | content type | short name |", "|---|---|---|"]
+    short: dict[str, list[str]] = {}
+    for alias, name in {"mp3": resolve("mp3", Settings().speech.mp3_kbps).name, **ALIASES}.items():
+        short.setdefault(FORMATS[name].content_type, []).append(f"`{alias}` = `{name}`")
+    families: dict[tuple[str, str], list[str]] = {}
+    for row in FORMATS.values():
+        family = row.name.partition("_")[0]
+        families.setdefault((family, row.content_type), []).append(row.name)
+    for (_, content_type), names in families.items():
+        listed = ", ".join(f"`{name}`" for name in names)
+        aliases = ", ".join(short.get(content_type, []))
+        lines.append(f"| {listed} | {content_type} | {aliases} |")
+    return "\n".join(lines)
+
+
+TABLES = {
+    "profiles": profiles_table,
+    "formats": formats_table,
+    "settings": settings_table,
+    "errors": errors_table,
+}
 
 
 def with_tables(text: str) -> str:

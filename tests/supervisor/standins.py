@@ -2,7 +2,7 @@
 
     python -m tests.supervisor.standins up
     python -m tests.supervisor.standins gateway --fd N
-    python -m tests.supervisor.standins voices --socket PATH --processes N --queue-limit N
+    python -m tests.supervisor.standins voices --socket PATH --processes N ...
 
 They behave as the real ones do at their edges; knobs are environment variables: STAND_IN_GATEWAY
 and STAND_IN_VOICES are `well`, `exits` (at once) or `deaf` (to SIGTERM).
@@ -96,7 +96,10 @@ def main() -> int:
     parser.add_argument("--fd", type=int)
     parser.add_argument("--socket")
     parser.add_argument("--processes")
+    parser.add_argument("--slow-processes")
     parser.add_argument("--queue-limit")
+    parser.add_argument("--data-dir")
+    parser.add_argument("--kokoro-model")
     options = parser.parse_args()
     if options.role == "up":
         return up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -94,6 +95,40 @@ def test_equal_requests_are_decided_once() -> None:
     request = SpeechRequest(tenant="default", text="Hello there.", agent_id="agent_123")
     again = msgspec.structs.replace(request)
     assert planner.plan(request) is planner.plan(again)
+
+
+async def test_a_long_text_is_planned_in_turns_with_the_event_loop() -> None:
+    planner = Planner(AgentSnapshot(), CHAIN, SpeechSettings())
+    text = "The flat at 1,234 Oak St. costs $987,654 and 1/2 of it is due on 3/15/2026. " * 60
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    other = asyncio.create_task(others())
+    request = SpeechRequest(tenant="t", text=text, agent_id="agent_123")
+    made = await planner.plan_in_turns(request)
+    other.cancel()
+    assert turns >= 3
+    assert await planner.plan_in_turns(request) is made, "it is kept, however long it is"
+    assert Planner(AgentSnapshot(), CHAIN, SpeechSettings()).plan(request) == made
+
+
+def test_kept_plans_are_bounded_by_their_size() -> None:
+    planner = Planner(AgentSnapshot(), CHAIN, SpeechSettings())
+    figures = "987,654,321 " * 400
+    requests = [
+        SpeechRequest(tenant=f"t{number}", text=figures, agent_id="agent_123")
+        for number in range(60)
+    ]
+    made = [planner.plan(request) for request in requests]
+    spoken = sum(len(segment.text) for segment in made[0].segments)
+    assert spoken * len(made) > 1_000_000
+    assert planner.plan(requests[-1]) is made[-1]
+    assert planner.plan(requests[0]) is not made[0]
 
 
 def test_an_agents_own_settings_stand_over_its_profile() -> None:

@@ -87,22 +87,22 @@ class Bench:
         await self.codecs.aclose()
         await self.redis.aclose()
 
-    def begin(self, text: str, **fields: Any) -> tuple[Any, SpeechTrace]:
+    async def begin(self, text: str, **fields: Any) -> tuple[Any, SpeechTrace]:
         request = SpeechRequest(
             **(
                 {"tenant": "t", "text": text, "agent_id": "agent_123", "output_format": "pcm"}
                 | fields
             )
         )
-        return self.service.plan(request), self.service.new_trace("r", request)
+        return await self.service.plan(request), self.service.new_trace("r", request)
 
     async def speak(self, text: str, **fields: Any) -> tuple[bytes, SpeechTrace]:
-        plan, trace = self.begin(text, **fields)
+        plan, trace = await self.begin(text, **fields)
         deadline = self.service.new_deadline()
         return b"".join([b async for b in self.service.speak(plan, trace, deadline)]), trace
 
     async def whole(self, text: str, **fields: Any) -> tuple[Any, SpeechTrace]:
-        plan, trace = self.begin(text, **fields)
+        plan, trace = await self.begin(text, **fields)
         return await self.service.whole(plan, trace, self.service.new_deadline()), trace
 
 
@@ -153,7 +153,7 @@ async def test_a_broken_voice_gives_way_while_nothing_was_heard(bench: Bench) ->
 
 async def test_a_broken_voice_ends_the_stream_once_it_was_heard(bench: Bench) -> None:
     bench.asked.error_after = StreamTruncated("cut", provider="elevenlabs")
-    plan, trace = bench.begin(TEXT)
+    plan, trace = await bench.begin(TEXT)
     stream = bench.service.speak(plan, trace, bench.service.new_deadline())
     assert await anext(stream)
     with pytest.raises(StreamTruncated):
@@ -189,7 +189,7 @@ async def test_kept_segments_serve_another_format_and_another_text(bench: Bench)
 
 
 async def test_leaving_early_keeps_what_was_paid_for(bench: Bench) -> None:
-    plan, trace = bench.begin(TEXT)
+    plan, trace = await bench.begin(TEXT)
     stream = bench.service.speak(plan, trace, bench.service.new_deadline())
     await anext(stream)
     await stream.aclose()
@@ -222,7 +222,7 @@ async def test_a_text_still_being_written_is_spoken_whole(bench: Bench) -> None:
             await asyncio.sleep(0.002)
             yield piece
 
-    plan, _ = bench.begin("The flat has two rooms.")
+    plan, _ = await bench.begin("The flat has two rooms.")
     segment = plan.segments[0]
     race = Race([bench.asked], reserve_s=1.0)
     chunks = [chunk async for chunk in race.stream(written(), segment, call_of())]
@@ -231,7 +231,7 @@ async def test_a_text_still_being_written_is_spoken_whole(bench: Bench) -> None:
 
 
 async def test_a_kept_segment_that_cannot_be_read_is_spoken_anew(bench: Bench) -> None:
-    plan, _ = bench.begin("I am here all day.")
+    plan, _ = await bench.begin("I am here all day.")
     key = plan.segments[0].attempts[0].voice_key
     damaged = SegmentEntry("flac", b"no flac at all", 4, (), Provenance("x", "x", "x", "en"))
     bench.cache.admit_segment("t", key, damaged)
@@ -275,7 +275,7 @@ async def test_what_cannot_be_the_text_is_spoken_by_the_next_voice_and_not_kept(
 
 async def test_a_follower_has_its_own_time(bench: Bench) -> None:
     bench.asked.silent = True
-    plan, trace = bench.begin("I am here all day.")
+    plan, trace = await bench.begin("I am here all day.")
     short = Deadline.after(first_audio_s=0.2, whole_s=5)
     plan = msgspec.structs.replace(
         plan,
@@ -283,7 +283,7 @@ async def test_a_follower_has_its_own_time(bench: Bench) -> None:
     )
     leader = asyncio.create_task(anext(bench.service.speak(plan, trace, short)))
     await asyncio.sleep(0.1)
-    _, own = bench.begin("I am here all day.")
+    _, own = await bench.begin("I am here all day.")
     follower = asyncio.create_task(bench.service.whole(plan, own, bench.service.new_deadline()))
     await asyncio.sleep(0.02)
     bench.asked.silent = False

@@ -9,7 +9,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from core.text.clean import clean, speakable
@@ -38,12 +38,9 @@ def cut(text: str, language: Language = "en", max_chars: int = MAX_CHARS) -> lis
 
 
 def test_the_corpus_has_a_hundred_texts_of_each_language() -> None:
-    assert {language: sum(c[0] == language for c in CASES) for language in LANGUAGES} == {
-        "en": 100,
-        "es": 100,
-        "zh": 100,
-    }
-    assert len({(language, text) for language, text, _ in CASES}) == 300
+    texts = {(language, text) for language, text, _ in CASES}
+    assert len(texts) == len(CASES), "none stands twice"
+    assert min(sum(of == language for of, _ in texts) for language in LANGUAGES) >= 100
 
 
 @pytest.mark.parametrize(("language", "text", "parts"), CASES)
@@ -54,6 +51,7 @@ def test_texts_are_cut_as_a_person_would_speak_them(
 
 
 @settings(max_examples=500, deadline=None)
+@example(text="6 8」…0）", language="zh", max_chars=12)
 @given(text=texts, language=languages, max_chars=st.integers(12, 260))
 def test_nothing_is_lost_and_nothing_is_too_long(
     text: str, language: Language, max_chars: int

@@ -56,7 +56,7 @@ def letters_of(text: str) -> list[str]:
 
 def check(text: str, language: Language, max_chars: int) -> None:
     cleaned = clean(text)
-    segments = spoken_segments(cleaned, language, max_chars=max_chars)
+    segments = list(spoken_segments(cleaned, language, max_chars=max_chars))
     limit = limit_of(language, max_chars)
     for segment in segments:
         assert 0 < len(segment.text) <= limit
@@ -100,7 +100,7 @@ def test_so_does_any_text_at_all(text: str, language: Language) -> None:
     ],
 )
 def test_a_segment_says_where_it_begins(text: str, language: Language, second: str) -> None:
-    segments = spoken_segments(clean(text), language, max_chars=240)
+    segments = list(spoken_segments(clean(text), language, max_chars=240))
     assert [segment.source_offsets[0] for segment in segments] == [0, text.index(second)]
     assert segments[-1].source_offsets[-1] == len(text)
 
@@ -108,20 +108,22 @@ def test_a_segment_says_where_it_begins(text: str, language: Language, second: s
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_grows_over_the_limit_in_words_is_cut_again(language: Language) -> None:
     text = " ".join(["987,654,321"] * 20) if language != "zh" else "987654321和" * 8
-    segments = spoken_segments(clean(text), language, max_chars=240)
+    segments = list(spoken_segments(clean(text), language, max_chars=240))
     assert all(len(segment.text) <= limit_of(language, 240) for segment in segments)
     assert covered(text, segments) == letters_of(text)
 
 
 @pytest.mark.parametrize("text", ["", " ", "...", "\u200b", "🙂 !", "。。。"])
 def test_nothing_is_made_of_nothing(text: str) -> None:
-    assert spoken_segments(clean(text), "en", max_chars=240) == []
+    assert not list(spoken_segments(clean(text), "en", max_chars=240))
 
 
 def test_equal_sentences_are_spoken_alike_wherever_they_stand() -> None:
     sentence = "It costs $1,250.50 a month near St. James Park."
     [alone] = spoken_segments(clean(sentence), "en", max_chars=240)
-    among = spoken_segments(
-        clean(f"Thank you for your call. {sentence} Shall we go?"), "en", max_chars=240
+    among = list(
+        spoken_segments(
+            clean(f"Thank you for your call. {sentence} Shall we go?"), "en", max_chars=240
+        )
     )
     assert among[1].text == alone.text

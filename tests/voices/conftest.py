@@ -9,6 +9,7 @@ import pytest
 
 from core.providers.local import LocalProvider
 from core.voices.hibari import Hibari
+from core.voices.registry import EngineOptions
 from tests.recogniser import Recogniser
 
 
@@ -21,7 +22,7 @@ def recogniser() -> Recogniser:
 @pytest.fixture(scope="session")
 def hibari() -> Hibari:
     """The English engine, in this process."""
-    return Hibari()
+    return Hibari(EngineOptions(data_dir=""))
 
 
 @pytest.fixture

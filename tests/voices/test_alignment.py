@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.voices.alignment import Block, Word, align, timings, words_of
+from core.text.words import Word, words_of
+from core.voices.alignment import Block, align, timings
 
 
 def test_words_and_offsets() -> None:

@@ -118,26 +118,26 @@ async def test_a_crash_is_a_retryable_error_and_the_child_is_replaced(
 ) -> None:
     before = await own.status()
     speaking = asyncio.create_task(speak(own, SLOW_TEXT))
-    await wait_status(own, lambda status: status.working == 1)
-    os.kill(before.child_pids[0], signal.SIGKILL)
+    await wait_status(own, lambda status: status.quick.working == 1)
+    os.kill(before.quick.child_pids[0], signal.SIGKILL)
     with pytest.raises(ProviderUnavailable) as caught:
         await speaking
     assert caught.value.retryable
     assert caught.value.vendor_code == "crashed"
     pcm, _ = await speak(own, TEN_WORDS)
     assert len(pcm) > RATE_HZ
-    after = await wait_status(own, lambda status: status.ready == 1)
-    assert after.restarts == 1
-    assert after.child_pids != before.child_pids
-    assert not alive(before.child_pids[0])
+    after = await wait_status(own, lambda status: status.quick.ready == 1)
+    assert after.quick.restarts == 1
+    assert after.quick.child_pids != before.quick.child_pids
+    assert not alive(before.quick.child_pids[0])
 
 
 async def test_a_crash_costs_one_retry(server: VoiceServerProcess, own: LocalProvider) -> None:
     retry, call = Retry(own, tries=2, pause_s=0.01), call_of()
     text = "= " * 150
     speaking = asyncio.create_task(speak(retry, text, call=call))
-    status = await wait_status(own, lambda status: status.working == 1)
-    os.kill(status.child_pids[0], signal.SIGKILL)
+    status = await wait_status(own, lambda status: status.quick.working == 1)
+    os.kill(status.quick.child_pids[0], signal.SIGKILL)
     pcm, words = await speaking
     assert len(pcm) > RATE_HZ
     assert len(words) == 150
@@ -150,7 +150,7 @@ async def test_a_crash_after_the_first_chunk_is_a_truncation(
     status = await own.status()
     async with aclosing(own.stream(SLOW_TEXT, segment_of(SLOW_TEXT), call_of())) as chunks:
         await anext(chunks)
-        os.kill(status.child_pids[0], signal.SIGKILL)
+        os.kill(status.quick.child_pids[0], signal.SIGKILL)
         with pytest.raises(StreamTruncated):
             async for _ in chunks:
                 pass
@@ -158,9 +158,9 @@ async def test_a_crash_after_the_first_chunk_is_a_truncation(
 
 async def test_the_queue_is_bounded(server: VoiceServerProcess, own: LocalProvider) -> None:
     speaking = [asyncio.create_task(speak(own, SLOW_TEXT))]
-    await wait_status(own, lambda status: status.working == 1)
+    await wait_status(own, lambda status: status.quick.working == 1)
     speaking += [asyncio.create_task(speak(own, TEN_WORDS)) for _ in range(2)]
-    await wait_status(own, lambda status: status.queued == 2)
+    await wait_status(own, lambda status: status.quick.queued == 2)
     with pytest.raises(Busy) as caught:
         await speak(own, TEN_WORDS)
     assert caught.value.retry_after_s is not None
@@ -184,11 +184,11 @@ async def test_live_goes_before_bulk_and_takes_its_place(
             order.append(f"{name} refused")
 
     blocking = asyncio.create_task(speak(own, SLOW_TEXT))
-    await wait_status(own, lambda status: status.working == 1)
+    await wait_status(own, lambda status: status.quick.working == 1)
     tasks = [asyncio.create_task(run("bulk 1", "bulk"))]
-    await wait_status(own, lambda status: status.queued == 1)
+    await wait_status(own, lambda status: status.quick.queued == 1)
     tasks.append(asyncio.create_task(run("bulk 2", "bulk")))
-    await wait_status(own, lambda status: status.queued == 2)
+    await wait_status(own, lambda status: status.quick.queued == 2)
     tasks.append(asyncio.create_task(run("live", "live")))
     async with asyncio.timeout(5):
         await tasks[1]
@@ -203,26 +203,28 @@ async def test_who_leaves_is_cancelled(server: VoiceServerProcess, own: LocalPro
     async with aclosing(own.stream(SLOW_TEXT, segment_of(SLOW_TEXT), call_of())) as chunks:
         await anext(chunks)
         waiting = asyncio.create_task(speak(own, TEN_WORDS))
-        await wait_status(own, lambda status: status.queued == 1)
+        await wait_status(own, lambda status: status.quick.queued == 1)
         waiting.cancel()
-        await wait_status(own, lambda status: status.queued == 0, timeout_s=1)
+        await wait_status(own, lambda status: status.quick.queued == 0, timeout_s=1)
     left = time.monotonic()
-    await wait_status(own, lambda status: status.working == 0)
+    await wait_status(own, lambda status: status.quick.working == 0)
     assert time.monotonic() - left < 3
-    assert (await own.status()).restarts == 0
+    assert (await own.status()).quick.restarts == 0
 
 
 async def test_the_parent_answers_while_the_children_compute(tmp_path: Path) -> None:
     async with VoiceServerProcess(tmp_path / "v.sock", 2) as process:
         provider = LocalProvider(process.socket)
         tasks = [asyncio.create_task(speak(provider, SLOW_TEXT)) for _ in range(4)]
-        await wait_status(provider, lambda status: status.working == 2 and status.queued == 2)
+        await wait_status(
+            provider, lambda status: status.quick.working == 2 and status.quick.queued == 2
+        )
         times_ms = []
         for _ in range(100):
             started = time.perf_counter()
             status = await provider.status()
             times_ms.append((time.perf_counter() - started) * 1000)
-            assert status.working == 2
+            assert status.quick.working == 2
             await asyncio.sleep(0.02)
         for task in tasks:
             task.cancel()
@@ -248,11 +250,11 @@ async def test_killing_the_server_leaves_no_children_and_its_socket_can_be_taken
     status = await first.wait_ready()
     provider = LocalProvider(path)
     speaking = asyncio.create_task(speak(provider, SLOW_TEXT))
-    await wait_status(provider, lambda status: status.working == 1)
+    await wait_status(provider, lambda status: status.quick.working == 1)
     os.kill(first.pid, signal.SIGKILL)
     with pytest.raises(ProviderUnavailable):
         await speaking
-    await gone(status.child_pids)
+    await gone(status.quick.child_pids)
     await first.stop()
     assert path.exists()
     async with VoiceServerProcess(path, 1):
@@ -291,14 +293,14 @@ async def test_a_signal_ends_everything_cleanly(
     status = await own.status()
     assert stat.S_IMODE(server.socket.stat().st_mode) == 0o600
     speaking = asyncio.create_task(speak(own, SLOW_TEXT))
-    await wait_status(own, lambda status: status.working == 1)
+    await wait_status(own, lambda status: status.quick.working == 1)
     os.kill(server.pid, number)
     with pytest.raises(ProviderError):
         await speaking
     await ended(server)
     assert server.returncode == 0
     assert not server.socket.exists()
-    assert not any(map(alive, status.child_pids))
+    assert not any(map(alive, status.quick.child_pids))
 
 
 async def test_children_that_cannot_start_end_the_server(tmp_path: Path) -> None:
@@ -337,7 +339,7 @@ async def test_what_is_no_request_is_answered_and_cut_off(
     assert protocol.decode_from_server(answer[protocol.LENGTH_BYTES :]) == Failed("bad_request")
     writer.close()
     await writer.wait_closed()
-    assert (await local.status()).ready == 1
+    assert (await local.status()).quick.ready == 1
 
 
 async def test_a_second_request_on_a_busy_connection_is_cut_off(
@@ -351,7 +353,7 @@ async def test_a_second_request_on_a_busy_connection_is_cut_off(
             while await reader.read(65_536):
                 pass
     writer.close()
-    await wait_status(local, lambda status: status.working == 0)
+    await wait_status(local, lambda status: status.quick.working == 0)
 
 
 async def test_a_client_that_reads_nothing_holds_no_child(
@@ -359,7 +361,7 @@ async def test_a_client_that_reads_nothing_holds_no_child(
 ) -> None:
     reader, writer = await asyncio.open_unix_connection(server.socket, limit=1024)
     writer.write(protocol.frame(Speak(VOICE, " ".join(SENTENCES * 5))))
-    await wait_status(own, lambda status: status.served == 1)
+    await wait_status(own, lambda status: status.quick.served == 1)
     assert (await speak(own, TEN_WORDS))[0]
     writer.transport.abort()
     del reader

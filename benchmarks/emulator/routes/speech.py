@@ -20,6 +20,7 @@ from benchmarks.emulator.routes.answering import Handler, drawn, recorded
 from benchmarks.emulator.sending import Reply, break_json, send, spoil
 from benchmarks.emulator.speech import Spoken, Wish, alignment, json_lines, json_object
 from benchmarks.emulator.state import Emulator, state_of
+from core.text.words import spoken_length
 
 _ALPHABET = string.ascii_letters + string.digits
 _EXPOSED = (
@@ -104,9 +105,8 @@ async def _reply(
 ) -> Reply:
     settings = emulator.settings
     rng = random.Random(f"{settings.seed}/{call.id}")
-    timing = timing_of(
-        settings.latency, asked.model.family, len(asked.text), rng, jitter=settings.jitter
-    )
+    chars = round(spoken_length(asked.text))
+    timing = timing_of(settings.latency, asked.model.family, chars, rng, jitter=settings.jitter)
     seed = rng.getrandbits(32) if asked.seed is None else asked.seed
     wish = Wish(asked.text, asked.wire, asked.speed, seed)
     headers = _headers(emulator, gate, call, round(timing.first_byte_s * 1000))

@@ -40,7 +40,8 @@ def cut_long(
             start = cut + (text[cut : cut + 1] == " ")
     while end - start > limit:
         cut = _cut(text, start, end, limit, rules)
-        spans.append((start, cut))
+        # Between two figures the only place may be behind the blank.
+        spans.append((start, cut - (text[cut - 1] == " ")))
         start = cut + (text[cut : cut + 1] == " ")
     if start < end:
         spans.append((start, end))

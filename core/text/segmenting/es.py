@@ -18,11 +18,11 @@ RULES: Final = SegmentRules(
     never_end=_words(
         "sr sra srta sres sras dr dra dres dña fdo prof profa lic lcda lcdo ing arq abg hno hna"
         " ntra excmo excma ilmo ilma rvdo sta sto avda avd av ctra pza plza urb glta ee ej vid"
-        " atte apdo s ss vs"
+        " atte apdo s ss vs col calz fracc priv prov edif carr blvd cra"
     ),
     before_figure=_words(
         "núm num nº no art fig pág págs pag pags p pp vol tel teléf tfno tlf ext cp aptdo dpto"
-        " depto apto apt esc ptal pta blq ref cta"
+        " depto apto apt esc ptal pta blq ref cta int"
     ),
     after_figure=_words("h hs hrs min mins seg m km cm mm kg ha pts"),
     may_end=_words(

@@ -17,6 +17,7 @@ _FULL_WIDTH: Final = "。！？；．｡"
 # Possessive, and begun only where a run begins: a long run of dots costs one pass over it.
 _END = re.compile(rf"(?<![.!?…{_FULL_WIDTH}])([.!?…{_FULL_WIDTH}]++)([{CLOSERS}]*+)")
 _HAN = re.compile(f"[{HAN}]")
+_HAN_BEFORE = re.compile(f".*[{HAN}]")
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _ACRONYM = re.compile(r"(?:[^\W\d_]\.)+[^\W\d_]")
 _FIGURE = re.compile(r"[$€£¥]?\d[\d.,:]*+")
@@ -31,6 +32,8 @@ _QUOTED_ON = re.compile("是(?![的，。！])|的|[这這][个個句种種话�
 _WORD_CHARS: Final = 24
 """No abbreviation is longer: as much is looked at before and after a mark."""
 
+_LETTER = re.compile(r"[A-Z](?![^\W_])")
+"""What names a flat or a staircase."""
 _ITEM_NUMBER = re.compile(r"(?:^|[ ：:；;。！？，,])\d{1,2}$")
 
 
@@ -125,7 +128,7 @@ class _Mark:
             quoted = bool(self.closers) or self.text[self.end + 1 : self.end + 2] in "—–-"
             return not (lower and quoted)
         written = self.text[max(self.start, self.at - _WORD_CHARS) : self.at].rpartition(" ")[2]
-        written = written.lstrip(_OPENERS)
+        written = _HAN_BEFORE.sub("", written.lstrip(_OPENERS))
         if self._numbers_an_item():
             return False
         return self._full_stop_ends(written, follows, lower)
@@ -137,6 +140,8 @@ class _Mark:
         measured = word != written or self._after_figure(written)
         key = word.lower()
         if key in rules.never_end or (digit and key in rules.before_figure):
+            return False
+        if key in rules.before_figure and _LETTER.match(follows):
             return False
         if _TIME.fullmatch(key) and self._is_time(key, written, measured):
             return not (lower or _word(follows).lower() in rules.after_time)
@@ -178,6 +183,8 @@ class _Mark:
 
     def _after_item_number(self) -> bool:
         """Whether the mark stands between an item's number and its text: `：1.有电梯`."""
+        if self._numbers_an_item():
+            return True
         return _ITEM_NUMBER.search(self.text, max(0, self.at - 3), self.at) is not None
 
     def _starts(self, follows: str) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
+from core.text.wording.nearby import before
 from core.text.wording.rewrite import DIGITS, Rule, at_figure
 
 _GROUP_SIZES: Final = {
@@ -71,14 +72,24 @@ _PHONES: Final = tuple(
     _FREE + pattern + _EXTENSION
     for pattern in (
         # 1-555-123-4567, 555.123.4567
-        r"((?:1[ .-])?(?:[0-9]{3}([ .-])[0-9]{3}\2|\([0-9]{3}\) ?[0-9]{3}[ .-]?)[0-9]{4})"
+        r"((?:1[ .-]|1(?=\())?(?:[0-9]{3}([ .-])[0-9]{3}\2|\([0-9]{3}\) ?[0-9]{3}[ .-]?)[0-9]{4})"
         r"(?![.,-]?[0-9])",
         # 612 34 56 78, 612 345 678, 91 123 45 67, 55 1234 5678
         r"([6-9][0-9]{2} [0-9]{2} [0-9]{2} [0-9]{2}|[67][0-9]{2} [0-9]{3} [0-9]{3}"
+        r"|[89][0-9]{2} [0-9]{3} (?!000)[0-9]{3}(?! ?(?:[€$%]|de |euros|pesos|d[oó]lares|m[²2]))"
         r"|9[0-9] [0-9]{3} [0-9]{2} [0-9]{2}|[0-9]{2} [0-9]{4} [0-9]{4})(?![0-9]| [0-9])",
+        # 0800-555-1234, 33-1234-5678
+        r"(0[0-9]{3}-[0-9]{3}-[0-9]{4}|[0-9]{2}-[0-9]{4}-[0-9]{4})(?![0-9A-Za-z]|[.,/-][0-9])",
         # 555-1234, 5551234567
         r"([0-9]{3}-[0-9]{4}|[2-9][0-9]{9}|[6-9][0-9]{8})(?![0-9]|[.,/-][0-9])",
     )
+)
+_LABELLED_PHONE: Final = _FREE + r"([0-9]{4}[ -][0-9]{4})(?![0-9A-Za-z]|[ .,/-][0-9])" + _EXTENSION
+"""Eight digits, as in Buenos Aires; without a word before them they may be two years."""
+_PHONE_LABEL: Final = re.compile(
+    r"(?:\b(?:ll[aá]m\w{1,6}|marc\w{1,4}|marque|tel|tels|tel[eé]fonos?|cel|celular|m[oó]vil|whats[aA]pp"
+    r"|call|phone|dial|fax))\.?(?: (?:al|a|es|es el|el|at|is|us at|número|number))?:? $",
+    re.IGNORECASE,
 )
 _FEWEST_DIGITS: Final = 7
 _PHONE_GROUP: Final = re.compile(r"[0-9]+")
@@ -117,9 +128,13 @@ def contact_rules(words: ContactWords) -> tuple[Rule, ...]:
             said += f", {words.extension} {words.digits(extension)}"
         return said
 
+    def labelled_phone(match: re.Match[str]) -> str | None:
+        return phone(match) if _PHONE_LABEL.search(before(match)) else None
+
     return (
         Rule(_EMAIL, email, frozenset("@")),
         Rule(_URL, url, frozenset("./")),
         *(Rule(re.compile(pattern), phone, DIGITS) for pattern in _SIGNED_PHONES),
         *(at_figure(pattern, phone) for pattern in _PHONES),
+        at_figure(_LABELLED_PHONE, labelled_phone),
     )

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from core.text.wording.codes import code_rules
 from core.text.wording.contact import ContactWords, contact_rules
 from core.text.wording.en_clock import CLOCK
 from core.text.wording.en_dates import DATES
@@ -128,10 +129,20 @@ _ABBREVIATIONS: Final = (
     Rule(re.compile(r"\b(?:&|and) Co\.(?= |$)"), lambda m: "and Company" + stop(m), frozenset(".")),
 )
 
+_CODES: Final = code_rules(
+    digits,
+    re.compile(
+        r"\b(?:[Cc]ase|[Rr]ef(?:erence)?|[Ff]ile|[Ii]nvoice|[Oo]rder|[Pp]ermit|[Dd]ocket|[Ll]icense|ID"
+        r"|[Cc]onfirmation|[Tt]icket|[Pp]olicy|[Pp]arcel|APN|MLS)\.?"
+        r"(?: (?:[Nn]o\.?|number|ID|code))?(?: is)?:? ?#? ?$"
+    ),
+)
+
 RULES: Final[Sequence[Rule]] = (
     *_CONTACT,
     *DATES,
     *CLOCK,
+    *_CODES,
     *MONEY,
     *PLACES,
     *_ABBREVIATIONS,

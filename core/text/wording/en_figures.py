@@ -67,12 +67,15 @@ SCORES: Final = (
 )
 FIGURES: Final = (
     at_figure(
-        rf"(?<![0-9])(?<![0-9][-–—])({NUMBER}) ?[-–—] ?({NUMBER})(?![0-9]|[-–—/][0-9])", _range
+        rf"(?<![0-9A-Za-z])(?<![0-9][-–—])({NUMBER}) ?[-–—] ?(?!0[0-9])({NUMBER})"
+        r"(?![0-9]|[A-Z][0-9]|[-–—/][0-9])",
+        _range,
     ),
     at_figure(
         rf"(?<![0-9])({NUMBER})[x×](?![0-9A-Za-z])", lambda match: f"{number(match.group(1))} times"
     ),
     at_figure(r"(?<![0-9])[0-9]{3,4}(?=[A-Z]\b)", lambda match: house(match.group())),
+    at_figure(r"(?<![0-9$.,])1031(?= exchange)", lambda _: "ten thirty-one"),
     at_figure(r"(?<![0-9])24/7\b", lambda _: "twenty-four seven"),
     at_figure(rf"(?<![0-9])({AMOUNT})-(?=[A-Za-z]{{2}})", _compound),
     Rule(

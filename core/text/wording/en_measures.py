@@ -6,7 +6,7 @@ import re
 from typing import Final
 
 from core.text.wording.en_numbers import number, ordinal
-from core.text.wording.nearby import behind, stop, word_before
+from core.text.wording.nearby import before, behind, stop, word_before
 from core.text.wording.rewrite import at_figure
 
 NUMBER: Final = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,8}+(?![0-9])(?:\.[0-9]++)?|[0-9]++(?:\.[0-9]++)?)"
@@ -208,6 +208,17 @@ def _feet(match: re.Match[str]) -> str:
     return f"{number(feet)} foot" if "ceiling" in behind(match) else _length(match.group())
 
 
+def _inch(match: re.Match[str]) -> str | None:
+    """`12" tiles` as "twelve-inch tiles", unless the sign closes a quotation."""
+    written = match.group(1)
+    earlier = before(match)
+    if earlier.count('"') % 2 or earlier.count("“") > earlier.count("”"):
+        return None
+    if _NO_NOUN.match(behind(match)):
+        return f"{number(written)} {unit_names('in')[written != '1']}"
+    return f"{number(written)}-inch"
+
+
 MEASURES: Final = (
     at_figure(
         rf"{_FREE}({_LENGTH}(?: ?[x×X] ?{_LENGTH}){{1,2}})(?![0-9A-Za-z])(?: ?({_UNIT})\.?)?",
@@ -218,6 +229,7 @@ MEASURES: Final = (
         r"|(?= (?:ceiling|wide|tall|deep|high|long|by)))",
         _feet,
     ),
+    at_figure(rf"{_FREE}([0-9]{{1,3}})[{_INCHES}](?= [A-Za-z]{{2}})", _inch),
     at_figure(
         rf"(?<![0-9])({AMOUNT})(?:[%°]? ?[-–—] ?({AMOUNT}))?([ -])?({_UNIT})(?![0-9A-Za-z²³])"
         r"(?:(/)(?=[0-9])|\.(?![0-9A-Za-z]))?",

@@ -131,9 +131,12 @@ _EVERY: Final = {
 
 
 def _per(match: re.Match[str]) -> str:
-    unit = match.group(1)
-    name = _EVERY.get(unit) or (unit if unit in _WORDS else unit_names(unit)[0])
-    return f" per {name}{stop(match)}"
+    said = "".join(f" per {_every(unit)}" for unit in match.groups() if unit)
+    return said + stop(match)
+
+
+def _every(unit: str) -> str:
+    return _EVERY.get(unit) or (unit if unit in _WORDS else unit_names(unit)[0])
 
 
 _WORDS: Final = frozenset(
@@ -163,6 +166,7 @@ MONEY: Final = (
         re.compile(
             r"(?<=[0-9KMk€£%²+])/ ?(mo|mth|month|yr|year|wk|week|night|day|hr|hour|acre|unit|person"
             r"|pp|room|guest|[Ss]q\.? ?(?:ft|m)|sqft|sqm|sf|SF|ft²|ft2|m²|m2)\b"
+            r"(?:/ ?(mo|mth|month|yr|year)\b)?"
             r"(?:\.(?![0-9A-Za-z]))?"
         ),
         _per,

@@ -179,6 +179,10 @@ PLACES: Final = (
         r"(?<=[A-Za-z:,.] )([0-9]{4,})(?:-([0-9]{4}))?(?![0-9A-Za-z-]|[.,:/][0-9])", _reference
     ),
     at_figure(
+        r"(?<![0-9A-Za-z.,$€£#-])[0-9]{5}(?= (?:zip|ZIP|Zip)\b)",
+        lambda match: identifier(match.group()),
+    ),
+    at_figure(
         r"(?<![0-9A-Za-z.,$€£#-])([0-9]{1,5})"
         rf"(?=(?:[A-Z]|-[A-Z])? (?:{_DIRECTION}\.? )?{_ENDS_IN_TYPE})",
         lambda match: house(match.group(1)),

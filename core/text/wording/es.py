@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from core.text.wording.codes import code_rules
 from core.text.wording.contact import ContactWords, contact_rules
 from core.text.wording.es_calendar import CALENDAR
 from core.text.wording.es_figures import FIGURES
@@ -36,6 +37,14 @@ _CONTACT: Final = contact_rules(
         plus="más",
         extension="extensión",
     )
+)
+_CODES: Final = code_rules(
+    digits,
+    re.compile(
+        r"\b(?:[Rr]ef(?:erencia)?|[Ee]xp(?:ediente)?|[Cc]ódigo|[Ff]olio|[Ff]actura|[Pp]edido|[Ll]icencia"
+        r"|[Cc]ontrato|[Cc]aso|[Tt]rámite|[Ee]scritura|[Pp]óliza|DNI|NIE|CUIT|RUT)\.?"
+        r"(?: (?:n\.?[º°]|núm\.|nro\.?|no\.|número|es))?:? ?#? ?$"
+    ),
 )
 _DOTTED: Final = {
     "sr": "señor",
@@ -93,11 +102,21 @@ _DOTTED: Final = {
     "sto": "santo",
     "col": "colonia",
     "fracc": "fraccionamiento",
+    "calz": "calzada",
+    "blvd": "bulevar",
+    "ing": "ingeniero",
+    "lic": "licenciado",
+    "sup": "superficie",
+    "cl": "calle",
+    "cra": "carrera",
 }
 _BEFORE_CAPITAL: Final = frozenset(
-    ("av", "col", "sta", "sto", "fracc", "urb", "edif", "hnos", "gral", "prov", "dr", "dra", "sr")
+    (
+        *("av", "col", "sta", "sto", "fracc", "urb", "edif", "hnos", "gral", "prov", "dr", "dra"),
+        *("sr", "calz", "blvd", "ing", "lic"),
+    )
 )
-_BEFORE_FIGURE: Final = frozenset(("ext", "int", "esc", "ref"))
+_BEFORE_FIGURE: Final = frozenset(("ext", "int", "esc", "ref", "cl", "cra"))
 _BARE: Final = {
     "Sr": "señor",
     "Sra": "señora",
@@ -112,8 +131,10 @@ _BARE: Final = {
     "Ctra": "carretera",
     "Pza": "plaza",
 }
-_CAPITAL_FOLLOWS: Final = re.compile(r" ?(?:de (?:la |los |las )?|del )?[A-ZÁÉÍÓÚÑ]")
-_FIGURE_FOLLOWS: Final = re.compile(r":? ?[A-Z0-9#]")
+_CAPITAL_FOLLOWS: Final = re.compile(
+    r" ?(?:de (?:la |los |las )?|del )?[A-ZÁÉÍÓÚÑ]| [0-9]{1,2} de [A-Z]"
+)
+_FIGURE_FOLLOWS: Final = re.compile(r":? ?[A-ZÁÉÍÓÚÑ0-9#]")
 
 
 def _cased(match: re.Match[str], words: str) -> str:
@@ -141,8 +162,12 @@ def _don(match: re.Match[str]) -> str | None:
 
 
 def _reference(match: re.Match[str]) -> str:
-    written = match.group(1)
-    return f"número {identifier(written) if len(written) > 3 else number(written)} "
+    """`# 45` as "número cuarenta y cinco", `# 45-67` with the second house number behind it."""
+    first, letter, second = match.groups()
+    said = f"número {identifier(first) if len(first) > 3 else number(first)}"
+    if letter:
+        said += f" {letter}"
+    return f"{said}, {number(second)}" if second else f"{said} "
 
 
 def _identified(match: re.Match[str]) -> str | None:
@@ -155,7 +180,11 @@ _IDENTIFIED: Final = re.compile(
 )
 
 _PLACES: Final = (
-    Rule(re.compile(r"# ?([0-9]++)"), _reference, frozenset("#")),
+    Rule(
+        re.compile(r"# ?([0-9]++)(?:([A-Z])?-([0-9]{1,3})(?![0-9A-Za-z-]))?"),
+        _reference,
+        frozenset("#"),
+    ),
     Rule(
         re.compile(r"(?:\b[Nn](?:\.?[º°]|úm\.|ums?\.|o\.)|№) ?#?(?=[0-9])"),
         lambda match: _cased(match, "número "),
@@ -212,6 +241,7 @@ RULES: Final[Sequence[Rule]] = (
     *_CONTACT,
     *_PLACES,
     *CALENDAR,
+    *_CODES,
     *MONEY,
     *_ABBREVIATIONS,
     *FIGURES,

@@ -180,7 +180,9 @@ FIGURES: Final = (
         _ordinal,
     ),
     at_figure(
-        rf"(?<![0-9])(?<![0-9][-–—])({NUMBER}) ?[-–—] ?({NUMBER})(?![0-9]|[-–—/][0-9])", _range
+        rf"(?<![0-9A-Za-z])(?<![0-9][-–—])({NUMBER}) ?[-–—] ?(?!0[0-9])({NUMBER})"
+        r"(?![0-9]|[A-Z][0-9]|[-–—/][0-9])",
+        _range,
     ),
     at_figure(
         rf"(?<![0-9])({NUMBER})[x×](?![0-9A-Za-z])", lambda match: f"{number(match.group(1))} veces"

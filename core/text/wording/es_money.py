@@ -24,6 +24,7 @@ _EURO: Final = _Money("euro", "euros", "céntimo")
 _POUND: Final = _Money("libra", "libras", "penique", "f")
 _PESO: Final = _Money("peso", "pesos", "centavo")
 _MEXICAN: Final = _Money("peso mexicano", "pesos mexicanos", "centavo")
+_COLON: Final = _Money("colón", "colones", "céntimo")
 _MONEY: Final = {
     "$": _DOLLAR,
     "US$": _US_DOLLAR,
@@ -44,6 +45,10 @@ _MONEY: Final = {
     "CLP": _Money("peso chileno", "pesos chilenos", "centavo"),
     "PEN": _Money("sol", "soles", "céntimo"),
     "S/": _Money("sol", "soles", "céntimo"),
+    "RD$": _Money("peso dominicano", "pesos dominicanos", "centavo"),
+    "CRC": _COLON,
+    "₡": _COLON,
+    "Bs": _Money("boliviano", "bolivianos", "centavo"),
     "UF": _Money("UF", "UF", "", "f"),
     "dólares": _DOLLAR,
     "pesos": _PESO,
@@ -59,7 +64,10 @@ _SCALES: Final = {
     "millones": ("millones", 2),
 }
 _SCALE: Final = r"(?: ?(?:[Kk]|MM?|mill?(?:\.|ón|ones)?|mil)(?![A-Za-z0-9áéíóú])\.?)"
-_SIGN: Final = r"(?:US ?\$|U\$S|USD ?\$?|MXN? ?\$|EUR|GBP|S/|[$€£])"
+_SIGN: Final = (
+    r"(?:US ?\$|U\$S|USD ?\$?|MXN? ?\$|MXN|EUR|GBP|COP|ARS|CLP|PEN|CRC|UF"
+    r"|RD\$|Bs\.?|S/|[$€£₡])"
+)
 _NAME: Final = r"(?:(?:USD|MXN|EUR|GBP|COP|ARS|CLP|PEN|UF|euros?|dólares|pesos?)\b|€|£)"
 
 
@@ -101,7 +109,7 @@ def _sum(written: str, scale: str | None) -> _Sum:
 def _said(
     name: str, first: str, first_scale: str | None, second: str | None, second_scale: str | None
 ) -> str:
-    money = _MONEY[name.replace(" ", "")]
+    money = _MONEY[name.replace(" ", "").rstrip(".")]
     low = _sum(first, first_scale)
     if second is None:
         return low.words(money)
@@ -144,14 +152,30 @@ def _per(match: re.Match[str]) -> str:
     return f" {said}{stop(match)}"
 
 
+def _millions(match: re.Match[str]) -> str:
+    first, second, name = match.groups()
+    high = _Sum(second or first, "millones").words(_MILLIONS[name.lower()])
+    return f"{number(first, 'm')} a {high}" if second else high
+
+
+_MILLIONS: Final = {"mdp": _PESO, "mdd": _DOLLAR}
+"""As Mexico writes them: millones de pesos, millones de dólares."""
+
 MONEY: Final = (
+    Rule(
+        re.compile(
+            rf"(?<![0-9A-Za-z.,$])\$? ?({NUMBER})(?: ?[-–—] ?\$?({NUMBER}))? ?(MD[PD]|md[pd])\b"
+        ),
+        _millions,
+        frozenset("Dd"),
+    ),
     Rule(
         re.compile(
             rf"(?<![A-Za-z])({_SIGN}) ?({NUMBER})({_SCALE})?"
             rf"(?: ?[-–—] ?(?:{_SIGN})? ?({NUMBER})({_SCALE})?)?(?: ?(?:de )?({_NAME}))?"
         ),
         _sign_then_price,
-        frozenset("$€£DRPS"),
+        frozenset("$€£₡DRPSNFB"),
     ),
     at_figure(
         rf"(?<![0-9A-Za-z])({NUMBER})({_SCALE})?(?: ?€? ?[-–—] ?({NUMBER})({_SCALE})?)?"

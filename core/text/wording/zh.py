@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from core.text.wording.rewrite import DIGITS, Rule
-from core.text.wording.zh_amounts import AMOUNTS, PLAIN
+from core.text.wording.zh_amounts import AMOUNTS, LEVELS, PLAIN
 from core.text.wording.zh_codes import CHAINS, CODES
 from core.text.wording.zh_dates import DATES
 from core.text.wording.zh_money import MONEY
@@ -101,6 +101,7 @@ def _fixed(pattern: re.Pattern[str], words: str, needs: frozenset[str] = frozens
 RULES: Final[Sequence[Rule]] = (
     Rule(_WIDE_TOKEN, _narrow, frozenset(_WIDE)),
     *CODES,
+    *LEVELS,
     *DATES,
     *CHAINS,
     *MONEY,

@@ -54,6 +54,11 @@ _FLOOR: Final = re.compile(
 _FRACTION: Final = re.compile(
     r"(?<![0-9A-Za-z./-])(?P<part>[0-9]{1,3})[/⁄](?P<whole>[0-9]{1,3})(?![0-9A-Za-z/]|\.[0-9]| ?号)"
 )
+_LEVEL: Final = re.compile(
+    r"(?:(?<=[楼樓][层層])|(?<=[楼樓][层層][:：])|(?<=[楼樓][层層] )|(?<=[楼樓][层層]: ))"
+    r"(?P<floor>[0-9]{1,3}) ?/ ?共?(?P<floors>[0-9]{1,3})(?P<unit>[层層楼樓F]?)(?![0-9A-Za-z/])"
+)
+"""`楼层：8/11`: where the word stands before them the figures need no unit."""
 _HALVES: Final = {
     "½": "二分之一",
     "⅓": "三分之一",
@@ -64,7 +69,7 @@ _HALVES: Final = {
 
 
 def _floor(match: re.Match[str]) -> str:
-    unit = "层" if match["unit"] == "F" else match["unit"]
+    unit = match["unit"] if match["unit"] not in ("", "F") else "层"
     floors = number(match["floors"], counted=True)
     return f"第{cardinal(match['floor'], liang=False)}{unit}，共{floors}{unit}"
 
@@ -95,6 +100,9 @@ _LETTERED: Final = re.compile(
     r"|(?<![0-9A-Za-z.,])(?P<room>[0-9]{3,5})(?=-?[A-F](?![A-Za-z0-9]))"
 )
 _PLAIN: Final = re.compile(rf"(?P<number>{NUMBER})")
+
+LEVELS: Final[Sequence[Rule]] = (Rule(_LEVEL, _floor, frozenset("/")),)
+"""To be tried before dates."""
 
 AMOUNTS: Final[Sequence[Rule]] = (
     Rule(_DEGREES, _degrees, frozenset("℃°℉度")),

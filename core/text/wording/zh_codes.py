@@ -61,6 +61,12 @@ _MAIL: Final = re.compile(
 )
 
 
+_NAME: Final = re.compile(
+    r"(?<![0-9A-Za-z_.@/-])(?P<address>[A-Za-z0-9]{1,30}(?:_[A-Za-z0-9]{1,30}){1,6})(?![0-9A-Za-z_])"
+)
+"""What people call themselves: house_2024."""
+
+
 def _in_groups(written: str) -> str:
     """A run of eight or more is heard in groups, as people say it."""
     groups = re.findall(r"[0-9]+", written)
@@ -151,6 +157,7 @@ CODES: Final[Sequence[Rule]] = (
     Rule(_MAIL, _address, _NEEDS_AT),
     Rule(_LINK, _address, _NEEDS_DOT),
     Rule(_ANY_LINK, _address, _NEEDS_DOT | frozenset("/")),
+    Rule(_NAME, _address, frozenset("_")),
     Rule(_PHONE, _phone, DIGITS),
     Rule(_FOREIGN_PHONE, _phone, DIGITS),
     Rule(_LABELLED, _labelled, DIGITS),

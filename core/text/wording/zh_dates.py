@@ -41,7 +41,7 @@ _YEARS: Final = re.compile(
 )
 _SHORT_YEAR: Final = re.compile(
     r"(?<![0-9A-Za-z.,/])(?P<year>[0-9]{2})"
-    r"(?=年(?:[01]?[0-9]月|底|初|款|春|夏|秋|冬)|(?<=[05-9]0)后[，。的、业客])"
+    r"(?=年(?:[01]?[0-9]月|底|初|款|春|夏|秋|冬)|(?<=[05-9][05])[后後](?:[，。的、业客]|$))"
 )
 _YEAR_ALONE: Final = re.compile(
     r"(?:(?<=[于於至自])|(?<=截止)|(?<=截至)) ?(?P<year>(?:19|20)[0-9]{2})"
@@ -126,7 +126,7 @@ DATES: Final[Sequence[Rule]] = (
     Rule(_YEAR_MONTH, _date, DIGITS),
     Rule(_SHORT_DATE, _short_date, frozenset("/")),
     Rule(_YEARS, _years, DIGITS),
-    Rule(_SHORT_YEAR, lambda match: digits(match["year"]), frozenset("年后")),
+    Rule(_SHORT_YEAR, lambda match: digits(match["year"]), frozenset("年后後")),
     Rule(_YEAR_ALONE, lambda match: digits(match["year"]), DIGITS),
     Rule(_QUARTER, lambda match: f"第{cardinal(match['quarter'])}季度", frozenset("Q")),
     Rule(_TIME, _time, frozenset(":：")),
