@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed-run
 TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lint docs lock clean
+.PHONY: help run test check pure bench lint docs lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,9 +17,16 @@ run: $(RUN)  ## Install what is needed, start everything, speak a greeting; Ctrl
 test: $(TEST)  ## Install what tests need and run them all.
 	$(BIN)/pytest
 
-check: lint  ## What CI runs: format, lint, types, import contracts, tests, budgets.
-	$(BIN)/pytest
+# Tests that measure no time of the clock: they run beside the linters.
+PURE := tests/text tests/audio
+
+check: $(TEST)  ## What CI runs: format, lint, types, import contracts, tests, budgets.
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint pure
+	$(BIN)/pytest $(addprefix --ignore=,$(PURE))
 	$(BIN)/python -m benchmarks.run --ci
+
+pure: $(TEST)
+	$(BIN)/pytest $(PURE)
 
 bench: $(TEST)  ## Measure against benchmarks/budgets.json.
 	$(BIN)/python -m benchmarks.run

@@ -37,8 +37,7 @@ def spoken_segments(
     for start, end in segment(cleaned.text, language, max_chars=max_chars):
         spoken = normalise(cleaned.text[start:end], language)
         for first, last in _fitting(spoken.text, language, max_chars):
-            places = (*spoken.offsets[first:last], _end(spoken, last))
-            offsets = array("I", (cleaned.offsets[start + at] for at in places))
+            offsets = _through(cleaned, start, spoken, first, last)
             yield SpokenSegment(spoken.text[first:last], offsets)
 
 
@@ -46,6 +45,14 @@ def _fitting(text: str, language: Language, max_chars: int) -> list[tuple[int, i
     if len(text) <= limit_of(language, max_chars):
         return [(0, len(text))] if speakable(text) else []
     return segment(text, language, max_chars=max_chars)
+
+
+def _through(cleaned: Mapped, start: int, spoken: Mapped, first: int, last: int) -> Sequence[int]:
+    """The places in the caller's text of `spoken.text[first:last]`, and where it ends."""
+    if isinstance(cleaned.offsets, range) and isinstance(spoken.offsets, range):
+        return range(start + first, start + last + 1)
+    places = (*spoken.offsets[first:last], _end(spoken, last))
+    return array("I", [cleaned.offsets[start + at] for at in places])
 
 
 def _end(spoken: Mapped, last: int) -> int:
