@@ -81,7 +81,7 @@ FIGURES: Final = (
     Rule(
         re.compile(r"(?<![0-9A-Za-z])\.([0-9]++)"), lambda m: "point " + digits(m.group(1)), DIGITS
     ),
-    at_figure(r"(?<![0-9])[0-9]++(?:\.[0-9]++){2,}+", _dotted),
+    at_figure(r"(?<![0-9])[0-9]++(?:\.[0-9]++){2,}", _dotted),
     Rule(
         re.compile(
             r"(?:(?<=[\s(])|^)[-−](?=[$€£]?[0-9])",

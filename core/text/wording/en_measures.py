@@ -9,7 +9,7 @@ from core.text.wording.en_numbers import number, ordinal
 from core.text.wording.nearby import before, behind, stop, word_before
 from core.text.wording.rewrite import at_figure
 
-NUMBER: Final = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,8}+(?![0-9])(?:\.[0-9]++)?|[0-9]++(?:\.[0-9]++)?)"
+NUMBER: Final = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,8}(?![0-9])(?:\.[0-9]++)?|[0-9]++(?:\.[0-9]++)?)"
 _VULGAR: Final = {
     "½": "1/2",
     "¼": "1/4",

@@ -114,7 +114,7 @@ def identifier(written: str) -> str:
     return ", ".join(digits(group) for group in grouped(written))
 
 
-_THOUSANDS: Final = re.compile(r"[1-9][0-9]{0,2}(?:([.,' ])[0-9]{3})(?:\1[0-9]{3})*+(?![0-9])")
+_THOUSANDS: Final = re.compile(r"[1-9][0-9]{0,2}(?:([.,' ])[0-9]{3})(?:\1[0-9]{3})*(?![0-9])")
 
 
 def split(written: str) -> tuple[str, str, str]:

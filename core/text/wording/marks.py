@@ -33,7 +33,7 @@ def _pause(match: re.Match[str]) -> str:
 
 MARKS: Final = (
     # What begins a line: a list, a quotation, a heading.
-    Rule(re.compile(r"^(?:[-*+–—>] ++)++(?=\S)"), _dropped, frozenset("-*+–—>")),
+    Rule(re.compile(r"^(?:[-*+–—>] ++)+(?=\S)"), _dropped, frozenset("-*+–—>")),
     Rule(re.compile(r"(?<!\S)#{1,6} ++(?![0-9])"), _dropped, frozenset("#")),
     Rule(re.compile(r"(?<!\S)[-=*_~]{3,}+(?!\S)"), _pause, frozenset("-=*_~")),
     Rule(re.compile(r" ?(?:[•‣◦→⇒➔➡▶►]|\|++) ?"), _pause, frozenset("•‣◦→⇒➔➡▶►|")),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-NUMBER: Final = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,6}+(?!,?[0-9])(?:\.[0-9]++)?|[0-9]++(?:\.[0-9]++)?)"
+NUMBER: Final = r"(?:[0-9]{1,3}(?:,[0-9]{3}){1,6}(?!,?[0-9])(?:\.[0-9]++)?|[0-9]++(?:\.[0-9]++)?)"
 """A pattern: how a number is written."""
 DASH: Final = "(?:[-–—~～]| [-–—~～] )"
 """A pattern: between two numbers 到; a blank before it alone makes it a minus."""
