@@ -55,6 +55,8 @@ class FakeVoice:
         self.open = 0
         self.closed_early = 0
         self.texts: list[str] = []
+        self.deadlines: list[Deadline] = []
+        """One for each of `texts`."""
 
     async def stream(
         self, text: SpokenText, segment: SegmentPlan, call: SpeechCall
@@ -68,6 +70,7 @@ class FakeVoice:
         call.trace.begin(attempt).tries += 1
         try:
             self.texts.append(await whole_text(text))
+            self.deadlines.append(call.deadline)
             if self.silent:
                 await asyncio.sleep(3600)
             await asyncio.sleep(self.first_after_s)

@@ -41,26 +41,45 @@ Samples = npt.NDArray[np.float32]
 
 
 class Leveller:
-    """Levels the passages of one utterance, in order. The first one sets the gain."""
+    """Levels the passages of one utterance, in order.
 
-    def __init__(self) -> None:
+    The first one sets the gain. A sentence in several passages has one gain: what is measured of
+    its beginning says little of the whole (1.1 LU standard deviation, 0.6 without measuring).
+    """
+
+    def __init__(self, usual_lufs: float | None = None) -> None:
+        """`usual_lufs` is what a sentence of the voice usually has; where it is not known, that of
+        a sentence's first passage is taken for all of it."""
+        self._usual_lufs = usual_lufs
         self._gain_db: float | None = None
+        self._within = False
 
-    def apply(self, pcm: bytes) -> bytes:
-        """The passage (canonical audio) at the common loudness; as many samples.
+    def apply(self, pcm: bytes, *, goes_on: bool = False) -> bytes:
+        """The passage (canonical audio) at the common loudness; as many samples. `goes_on` says
+        that the next one is of the same sentence.
 
         Silence and noise come back as they are. 0.1 ms per second of audio.
         """
         samples = np.frombuffer(pcm, "<i2").astype(np.float32)
-        loudness = loudness_lufs(samples)
-        if loudness < SILENCE_LUFS or is_noise(pcm):
+        if not self._within:
+            if goes_on and self._usual_lufs is not None:
+                self._set(self._usual_lufs)
+            else:
+                loudness = loudness_lufs(samples)
+                if loudness < SILENCE_LUFS or is_noise(pcm):
+                    return pcm
+                self._set(loudness)
+        self._within = goes_on
+        if not samples.size or self._gain_db is None:
             return pcm
+        samples *= np.float32(10 ** (self._gain_db / 20))
+        return np.rint(_limited(samples)).astype("<i2").tobytes()
+
+    def _set(self, loudness: float) -> None:
         gain_db = max(-MAX_GAIN_DB, min(MAX_GAIN_DB, TARGET_LUFS - loudness))
         if self._gain_db is not None:
             gain_db = max(self._gain_db - STEP_DB, min(self._gain_db + STEP_DB, gain_db))
         self._gain_db = gain_db
-        samples *= np.float32(10 ** (gain_db / 20))
-        return np.rint(_limited(samples)).astype("<i2").tobytes()
 
 
 def levelled(pcm: bytes) -> bytes:

@@ -14,7 +14,7 @@ from core.audio.codecs import CodecPool, compress, open_encoder, pieces
 from core.audio.formats import OutputFormat
 from core.audio.joiner import Joiner
 from core.audio.pcm import RATE_HZ, duration_ms, samples_of
-from core.audio.quality import is_plausible, quality_score
+from core.audio.quality import expected_s, is_plausible, quality_score
 from core.cache.envelope import RenditionEntry, SegmentEntry
 from core.cache.tiered import Lookup, SpeechCache
 from core.deadline import Deadline
@@ -24,6 +24,10 @@ from core.synthesis.flight import Flight, FlightBoard
 from core.synthesis.segments import Commit, SegmentVoice, provenance_of
 
 log = structlog.get_logger(__name__)
+
+
+_AT_LEAST = 0.5
+"""Of the usual length of a text, what speech of it takes at any rate."""
 
 
 class ReplyParts(msgspec.Struct, frozen=True):
@@ -49,6 +53,8 @@ class Reply:
         self._parts = parts
         self._joiner = Joiner()
         self._heard_at_s: float | None = None
+        self._current: int | None = None
+        """The segment that is being heard, where a reply is heard as it is spoken."""
         self._plausible = True
         self.rendition: RenditionEntry | None = None
         """The complete reply; there once `encoded()` has come to its end."""
@@ -70,6 +76,7 @@ class Reply:
         try:
             for index, voice in enumerate(voices):
                 self._trace.segments.append(voice.result)
+                self._current = index if commit == "chunk" else None
                 voice.start()
                 if commit == "segment":
                     # Nothing is heard before all of it is there, so nothing is worth waiting for.
@@ -154,7 +161,7 @@ class Reply:
             plan.segments[index],
             board=parts.board,
             codecs=parts.codecs,
-            new_deadline=(lambda: deadline) if index == 0 else self._later_deadline,
+            new_deadline=(lambda: deadline) if index == 0 else partial(self._later_deadline, index),
             work_class="live" if plan.origin == "live" else "bulk",
             keep=self._keep if plan.enable_caching else None,
             peek=partial(self._peek, index),
@@ -164,8 +171,16 @@ class Reply:
             voice.use(*found)
         return voice
 
-    def _later_deadline(self) -> Deadline:
-        return self._parts.new_deadline(self._lead_s())
+    def _later_deadline(self, index: int) -> Deadline:
+        """For a segment that is due when those before it have been heard."""
+        between_s = 0.0
+        if self._current is not None:
+            # Of the one under way nothing is counted yet: the next are begun at its first chunk.
+            between = self._plan.segments[self._current : index]
+            between_s = _AT_LEAST * sum(
+                expected_s(segment.text, self._plan.language) for segment in between
+            )
+        return self._parts.new_deadline(self._lead_s() + between_s)
 
     def _peek(self, index: int) -> SegmentEntry | None:
         plan = self._plan

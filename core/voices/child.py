@@ -99,13 +99,14 @@ def _answer(link: Link, engines: Mapping[str, VoiceEngine], job: Job) -> Done | 
     if engine is None or voice not in engine.voices:
         return Failed("unknown_voice")
     samples = 0
-    leveller = Leveller()
+    leveller = Leveller(ENGINES[engine_name].usual_lufs if engine_name in ENGINES else None)
     passages = speak_at(engine, voice, job.text, cents=cents, speed=job.speed, seed=job.seed)
     while True:
         try:
             passage = next(passages, None)
             if passage is not None:
-                passage = Passage(leveller.apply(passage.pcm), passage.words)
+                pcm = leveller.apply(passage.pcm, goes_on=passage.goes_on)
+                passage = msgspec.structs.replace(passage, pcm=pcm)
         except Exception as error:
             # Whatever a model or its text reader trips over, the child lives on. The message may
             # quote the text, so only the kind of error leaves the child.

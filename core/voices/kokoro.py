@@ -98,7 +98,7 @@ class Kokoro:
                 here, words = words[:count], words[count:]
             pcm = (np.clip(sound, -1, 1) * 32_767).astype("<i2").tobytes()
             timings = tuple(_timed(here, plan, origin, len(sound)))
-            yield Passage(pcm, timings, goes_on=index > 0)
+            yield Passage(pcm, timings, goes_on=not is_last)
 
     def _short(self, plan: Plan, piece: Piece) -> Samples:
         """A few words alone, decoded with the silence around them: the usual norms are not theirs,

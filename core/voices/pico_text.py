@@ -43,7 +43,7 @@ _SIGNS: Final = {
     "’": "",
 }
 
-_TOKEN: Final = re.compile(r"[^\W_]++(?:(?<=\d)[.,:](?=\d)[^\W_]++)*+|[?!.;:,]")
+_TOKEN: Final = re.compile(r"[^\W_]++(?:(?<=\d)[.,:](?=\d)[^\W_]++)*|[?!.;:,]")
 
 _MS: Final = {
     letter: ms

@@ -30,6 +30,8 @@ class Engine(msgspec.Struct, frozen=True):
     lane: Lane
     greeting: str
     """Spoken once after loading, so that the next is fast."""
+    usual_lufs: float | None = None
+    """Loudness of its sentences, where it gives them in several passages."""
 
 
 class EngineOptions(msgspec.Struct, frozen=True):
@@ -44,7 +46,7 @@ class EngineOptions(msgspec.Struct, frozen=True):
 ENGINES: Final[dict[str, Engine]] = {
     "hibari": Engine("core.voices.hibari:Hibari", "0.2.1-2", "quick", "One, two."),
     "pico": Engine("core.voices.pico:Pico", "0.1.1-1", "quick", "Uno, dos."),
-    "kokoro": Engine("core.voices.kokoro:Kokoro", "1.0-int8-1", "slow", "您好。"),
+    "kokoro": Engine("core.voices.kokoro:Kokoro", "1.0-int8-2", "slow", "您好。", usual_lufs=-20.4),
 }
 """By name, which is the first part of a voice's id: `ENGINE/NAME`, or `ENGINE/NAME:CENTS` for the
 same voice at another pitch (100 cents are a semitone)."""
@@ -77,7 +79,7 @@ class Passage(msgspec.Struct, frozen=True):
     words: tuple[WordTiming, ...]
     """Times from the first sample of this passage; characters count in the whole text."""
     goes_on: bool = False
-    """Whether it begins within a sentence, with no pause after the passage before."""
+    """Whether it ends within a sentence: the next passage goes on without a pause."""
 
 
 class VoiceEngine(Protocol):

@@ -144,6 +144,23 @@ def test_a_later_soft_passage_is_not_pumped_up() -> None:
     assert 5 < alone - soft < 9
 
 
+@pytest.mark.parametrize("usual_lufs", [None, -26.0])
+def test_a_sentence_in_passages_has_one_gain(usual_lufs: float | None) -> None:
+    leveller = Leveller(usual_lufs)
+    parts = [tone(0.9, -24), tone(1.2, -36), bytes(4800), tone(0.5, -30)]
+    out = [leveller.apply(part, goes_on=index < len(parts) - 1) for index, part in enumerate(parts)]
+    gains = [
+        np.abs(samples_of(after)).max() / np.abs(samples_of(before)).max()
+        for before, after in zip(parts, out, strict=True)
+        if any(before)
+    ]
+    own_lufs = loudness_lufs(samples_of(parts[0]).astype(np.float32))
+    first_lufs = own_lufs if usual_lufs is None else usual_lufs
+    assert gains == pytest.approx([10 ** ((TARGET_LUFS - first_lufs) / 20)] * 3, rel=0.02)
+    # The next sentence has its own gain again, however short it is.
+    assert meter_lufs(leveller.apply(tone(0.6, -24))) == pytest.approx(TARGET_LUFS, abs=1.5)
+
+
 def test_the_gain_is_bounded() -> None:
     soft, loud = tone(2, -40), tone(2, -4)
     assert np.abs(samples_of(levelled(soft))).max() / np.abs(samples_of(soft)).max() < 4

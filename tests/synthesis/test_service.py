@@ -13,6 +13,7 @@ import pytest
 from benchmarks.wordcode import decode, encode, matches_segments
 from core.agents import AgentSnapshot
 from core.audio.codecs import CodecPool
+from core.audio.quality import expected_s
 from core.cache.envelope import SegmentEntry
 from core.cache.memory import MemoryTier
 from core.cache.shared import SharedTier
@@ -135,6 +136,24 @@ async def test_a_streamed_reply_is_the_same_as_a_whole_one(bench: Bench) -> None
     streamed, _ = await bench.speak(TEXT, enable_caching=False)
     entry, _ = await bench.whole(TEXT, enable_caching=False)
     assert streamed == entry.audio
+
+
+async def test_what_is_begun_ahead_is_due_when_what_is_before_it_was_heard(bench: Bench) -> None:
+    plan, _ = await bench.begin(TEXT)
+    _, second, _ = plan.segments
+    for _ in range(2):
+        await bench.speak(TEXT, enable_caching=False)
+        await bench.whole(TEXT, enable_caching=False)
+    texts, deadlines = bench.asked.texts, bench.asked.deadlines
+    assert len(texts) == 12
+    for asked in range(0, 12, 3):
+        due_s = dict(zip(texts[asked : asked + 3], deadlines[asked : asked + 3], strict=True))
+        first, later, last = (due_s[s.text].first_audio_at_s for s in plan.segments)
+        streamed = asked % 6 == 0
+        expected = [expected_s(s.text, "en") / 2 if streamed else 0.0 for s in plan.segments]
+        assert later - first == pytest.approx(expected[0], abs=0.15)
+        assert last - later == pytest.approx(expected[1], abs=0.05)
+    assert expected_s(second.text, "en") > 1
 
 
 async def test_a_broken_voice_gives_way_while_nothing_was_heard(bench: Bench) -> None:

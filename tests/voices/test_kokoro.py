@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from core.audio.level import TARGET_LUFS, Leveller, loudness_lufs
 from core.audio.pcm import AUDIBLE_AMPLITUDE, RATE_HZ, SAMPLE_BYTES, duration_ms
 from core.errors import ConfigurationError
 from core.speech import WordTiming
@@ -18,7 +20,8 @@ from core.text.words import words_of
 from core.voices.kokoro import Kokoro
 from core.voices.kokoro_net import UNIT_SAMPLES
 from core.voices.kokoro_pieces import LEAD_UNITS
-from core.voices.registry import EngineOptions, Passage
+from core.voices.pitch import speak_at
+from core.voices.registry import ENGINES, EngineOptions, Passage
 from tests.recogniser import Recogniser, word_error_rate
 from tests.sentences import MANDARIN, MOST_ERRORS
 
@@ -149,24 +152,73 @@ def test_playback_does_not_run_dry(spoken: list[Spoken]) -> None:
 
 def test_a_passage_says_whether_it_goes_on(kokoro: Kokoro) -> None:
     passages = Spoken(kokoro, "这套公寓有两间卧室。您想看吗？").passages
-    begins = [p.words[0].text for p in passages if p.words and not p.goes_on]
-    assert begins == ["这", "您"]
+    ends = [p.words[-1].text for p in passages if not p.goes_on]
+    assert ends == ["室。", "吗？"]
     assert sum(passage.goes_on for passage in passages) >= 1
 
 
 def test_passages_are_joined_without_a_click(spoken: list[Spoken]) -> None:
     """The wave bends no more sharply where two passages meet than it does around."""
+    check_joins([one.passages for one in spoken])
+
+
+class Again:
+    """A voice that says what was spoken already."""
+
+    voices = frozenset({VOICE})
+
+    def __init__(self, passages: list[Passage]) -> None:
+        self._passages = passages
+
+    def speak(self, voice: str, text: str, *, speed: float, seed: int | None) -> Iterator[Passage]:
+        yield from self._passages
+
+
+@pytest.mark.parametrize(("cents", "speed"), [(-250, 0.94), (100, 1.04)])
+def test_so_are_they_at_another_pitch(spoken: list[Spoken], cents: int, speed: float) -> None:
+    changed = [
+        list(speak_at(Again(one.passages), VOICE, one.text, cents=cents, speed=speed, seed=None))
+        for one in spoken
+    ]
+    check_joins(changed)
+    for one, passages in zip(spoken, changed, strict=True):
+        words = [word for passage in passages for word in passage.words]
+        assert [word.char_start for word in words] == [word.char_start for word in one.words]
+
+
+def check_joins(texts: list[list[Passage]]) -> None:
     ratios = []
-    for one in spoken:
-        bends = np.abs(np.diff(one.samples, 2))
+    for passages in texts:
+        samples = np.concatenate([np.frombuffer(p.pcm, "<i2").astype(np.int64) for p in passages])
+        bends = np.abs(np.diff(samples, 2))
         at = 0
-        for passage in one.passages[:-1]:
+        for passage in passages[:-1]:
             at += samples_in(passage)
             around = bends[max(0, at - 1200) : at + 1200]
             ratios.append(bends[at - 30 : at + 30].max() / np.percentile(around, 99.5))
     assert len(ratios) > 20
     assert max(ratios) < 3.5
     assert np.median(ratios) < 1.5
+
+
+def test_sentences_are_equally_loud(spoken: list[Spoken]) -> None:
+    """Though the first audio of each left before the rest of it was known."""
+    leveller = Leveller(ENGINES["kokoro"].usual_lufs)
+    loudness = [
+        loudness_lufs(
+            np.concatenate(
+                [
+                    np.frombuffer(leveller.apply(p.pcm, goes_on=p.goes_on), "<i2").astype(
+                        np.float32
+                    )
+                    for p in one.passages
+                ]
+            )
+        )
+        for one in spoken
+    ]
+    assert np.mean(loudness) == pytest.approx(TARGET_LUFS, abs=0.5)
+    assert np.abs(np.diff(loudness)).max() <= 1, loudness
 
 
 def test_pieces_are_as_loud_as_in_the_sentence(kokoro: Kokoro, spoken: list[Spoken]) -> None:

@@ -191,6 +191,51 @@ def test_any_length_at_any_pitch_and_speed(samples: int, cents: int, speed: floa
     assert engine.speeds == [1.0]
 
 
+class Sweep:
+    """A stand-in engine: one rising tone, cut into passages that go on, a word every 100 ms."""
+
+    voices = frozenset({"one"})
+
+    def __init__(self, lengths: list[int]) -> None:
+        self._lengths = lengths
+        at = np.arange(sum(lengths)) / RATE_HZ
+        self._wave = (9000 * np.sin(2 * np.pi * (150 + 40 * at) * at)).astype("<i2")
+
+    def speak(self, voice: str, text: str, *, speed: float, seed: int | None) -> Iterator[Passage]:
+        start = 0
+        for number, length in enumerate(self._lengths):
+            words = tuple(
+                WordTiming("w", at // 24 - start // 24, at // 24 - start // 24 + 90, 0, 1)
+                for at in range(0, len(self._wave), RATE_HZ // 10)
+                if start <= at < start + length
+            )
+            pcm = self._wave[start : start + length].tobytes()
+            start += length
+            yield Passage(pcm, words, goes_on=number < len(self._lengths) - 1)
+
+
+@pytest.mark.parametrize(("cents", "speed"), [(-250, 1.0), (0, 1.2), (-400, 0.93), (300, 1.25)])
+def test_a_sentence_in_passages_sounds_as_one_in_one(cents: int, speed: float) -> None:
+    lengths = [17_000, 9601, 1200, 480, 30_000]
+    whole = speak_at(Sweep([sum(lengths)]), "one", "a", cents=cents, speed=speed, seed=None)
+    (expected,) = whole
+    passages = list(speak_at(Sweep(lengths), "one", "a", cents=cents, speed=speed, seed=None))
+    assert [passage.goes_on for passage in passages] == [True, True, True, True, False]
+    assert b"".join(passage.pcm for passage in passages) == expected.pcm
+    base_ms, words = 0.0, []
+    for passage in passages:
+        length_ms = len(passage.pcm) / 48
+        words += [(w.start_ms + base_ms, w.end_ms + base_ms) for w in passage.words]
+        assert all(-1 <= word.start_ms <= length_ms + 1 for word in passage.words)
+        base_ms += length_ms
+    for now, single in zip(words, expected.words, strict=True):
+        assert now == pytest.approx((single.start_ms, single.end_ms), abs=2)
+    taken = given = 0
+    for length, passage in zip(lengths[:-1], passages, strict=False):
+        taken, given = taken + length, given + len(passage.pcm) // 2
+        assert -2 <= (taken / speed - given) / 24 < 120
+
+
 def test_a_loud_voice_does_not_wrap_around() -> None:
     (passage,) = speak_at(Steps(), "one", "a", cents=-300, speed=1.1, seed=None)
     samples = np.frombuffer(passage.pcm, "<i2").astype(int)
