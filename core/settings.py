@@ -99,7 +99,7 @@ class SpeechSettings(msgspec.Struct, frozen=True):
     """SEIKETSU_FALLBACK_RESERVE_MS: the local voice starts when only this much of the response time
     is left, in milliseconds."""
     mp3_kbps: int = 128
-    """VOICE_QUALITY_BITRATE: bit rate of `mp3`, in kbit/s."""
+    """VOICE_QUALITY_BITRATE: bit rate of `mp3`, in kbit/s; over 160 it is sampled at 44.1 kHz."""
     max_text_chars: int = 5000
     """SEIKETSU_MAX_TEXT_CHARS: longest text of one request, in characters."""
     max_segment_chars: int = 240

@@ -21,6 +21,9 @@ from core.sockets import private_directory, socket_path
 
 T = TypeVar("T")
 
+os.putenv("ORT_DISABLE_TELEMETRY", "1")
+"""onnxruntime would keep a file about this machine in the home directory."""
+
 
 @pytest.fixture(autouse=True)
 def no_leaked_tasks(request: pytest.FixtureRequest) -> None:

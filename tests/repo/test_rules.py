@@ -75,7 +75,7 @@ def test_no_package_index_is_named(tracked: list[Path]) -> None:
 
 
 def test_no_pattern_has_a_possessive_group(repository: Path) -> None:
-    """Python 3.11 before 3.11.5 ends `(?:ab)*+` one character early; single characters are right."""
+    """Python 3.11 before 3.11.5 ends `(?:ab)*+` a character early; `a*+` is right."""
     possessive = re.compile(r"\)(?:[*+?]|\{[0-9,]*\}|\{\{[0-9,]*\}\})\+|\(\?>")
     assert possessive.search("(?:ab)*" + "+")
     for package in ("core", "gateway", "benchmarks"):
