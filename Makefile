@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed-run
 TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check pure bench lint docs lock clean
+.PHONY: help run test check bench lint docs lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -15,18 +15,11 @@ run: $(RUN)  ## Install what is needed, start everything, speak a greeting; Ctrl
 	@$(BIN)/seiketsu up
 
 test: $(TEST)  ## Install what tests need and run them all.
-	$(BIN)/pytest
+	$(BIN)/pytest -m "not alone" --numprocesses=2 --dist=loadfile
+	$(BIN)/pytest -m alone
 
-# Tests that measure no time of the clock: they run beside the linters.
-PURE := tests/text tests/audio
-
-check: $(TEST)  ## What CI runs: format, lint, types, import contracts, tests, budgets.
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint pure
-	$(BIN)/pytest $(addprefix --ignore=,$(PURE))
+check: lint test  ## What CI runs: format, lint, types, import contracts, tests, budgets.
 	$(BIN)/python -m benchmarks.run --ci
-
-pure: $(TEST)
-	$(BIN)/pytest $(PURE)
 
 bench: $(TEST)  ## Measure against benchmarks/budgets.json.
 	$(BIN)/python -m benchmarks.run

@@ -95,6 +95,7 @@ async def test_segments_are_joined_to_the_sample_without_a_click(
         assert edges.max() < AUDIBLE_AMPLITUDE, "a segment begins and ends in silence"
 
 
+@pytest.mark.alone
 async def test_a_mandarin_request_starts_in_time_or_is_refused_at_once(
     stack: Stack, http: aiohttp.ClientSession
 ) -> None:

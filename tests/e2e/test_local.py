@@ -17,7 +17,7 @@ from benchmarks.stack import Stack, open_stack
 from tests.recogniser import Recogniser, word_error_rate
 from tests.voices.server import SENTENCES, TEN_WORDS
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
 
 STREAM = "/api/v1/voice/streaming/synthesize/streaming"
 WHOLE = "/api/v1/voice/synthesize"

@@ -18,7 +18,7 @@ from benchmarks.wordcode import decode, matches_segments
 from core.text.languages import Language
 from tests.sentences import SENTENCES
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
 
 STREAM = "/api/v1/voice/streaming/synthesize/streaming"
 WHOLE = "/api/v1/voice/synthesize"

@@ -17,6 +17,8 @@ import pytest
 from core.audio.pcm import AUDIBLE_AMPLITUDE
 from tests.supervisor.running import Running, all_gone, interrupt, port_is_closed, running
 
+pytestmark = pytest.mark.alone
+
 
 @pytest.fixture(scope="module")
 def up(

@@ -20,6 +20,8 @@ from core.voices.child import SLOW_NICE
 from tests.voices.server import segment_of, speak, wait_status
 from tests.voices.standins import QUICK, SLOW, serving
 
+pytestmark = pytest.mark.alone
+
 
 def call_of(
     due_s: float = 2.0, *, strict: bool = True, work_class: WorkClass = "live"

@@ -20,6 +20,8 @@ from core.sockets import private_directory, socket_path
 from core.voices.process import VoiceServerProcess
 from tests.voices.server import TEN_WORDS, call_of, segment_of, speak, wait_status
 
+pytestmark = pytest.mark.alone
+
 VOICE = "kokoro/zf_xiaobei"
 
 
