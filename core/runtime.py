@@ -140,6 +140,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             MemoryTier(settings.cache.memory_bytes),
             SharedTier(audio, timeout_s=settings.redis.timeout_s, ttl_s=settings.cache.ttl_s),
             ttl_s=settings.cache.ttl_s,
+            common_ttl_s=settings.cache.common_ttl_s,
         )
         stack.push_async_callback(cache.aclose)
         stack.push_async_callback(cache.drain, _DRAIN_S)

@@ -86,6 +86,8 @@ class CacheSettings(msgspec.Struct, frozen=True):
     """SEIKETSU_MEMORY_CACHE_BYTES: size of the tier inside each process, in bytes."""
     ttl_s: int = 24 * 3600
     """SEIKETSU_CACHE_TTL: how long dynamic audio is kept, in seconds."""
+    common_ttl_s: int = 7 * 24 * 3600
+    """SEIKETSU_COMMON_TTL: how long pre-generated common responses are kept, in seconds."""
     result_ttl_s: int = 15 * 60
     """SEIKETSU_RESULT_TTL: how long an `audio_url` works at the least, in seconds."""
 
@@ -190,6 +192,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "SEIKETSU_EMBEDDED_CACHE_BYTES": ("redis", "embedded_cache_bytes"),
     "SEIKETSU_MEMORY_CACHE_BYTES": ("cache", "memory_bytes"),
     "SEIKETSU_CACHE_TTL": ("cache", "ttl_s"),
+    "SEIKETSU_COMMON_TTL": ("cache", "common_ttl_s"),
     "SEIKETSU_RESULT_TTL": ("cache", "result_ttl_s"),
 }
 """Environment variable to (section, field); an empty section is the root."""
@@ -252,6 +255,7 @@ def _check(settings: Settings) -> None:
         "SEIKETSU_VOICE_QUEUE_LIMIT": (0, 100_000),
         "SEIKETSU_RESULT_TTL": (1, 24 * 3600),
         "SEIKETSU_CACHE_TTL": (1, 365 * 24 * 3600),
+        "SEIKETSU_COMMON_TTL": (1, 365 * 24 * 3600),
         "SEIKETSU_CACHE_TIMEOUT_MS": (0.001, 10),
         "SEIKETSU_STATE_TIMEOUT_MS": (0.001, 30),
         "SEIKETSU_MAX_FLIGHT_BYTES": (16 * 1024 * 1024, 2**40),

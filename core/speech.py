@@ -72,6 +72,8 @@ class SpeechRequest(msgspec.Struct, frozen=True, gc=False):
     enable_caching: bool = True
     """False neither reads nor writes the cache, and shares no provider call."""
     origin: Origin = "live"
+    common: bool = False
+    """A response that is often given: kept for `CacheSettings.common_ttl_s`."""
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -129,6 +131,7 @@ class SpeechPlan(msgspec.Struct, frozen=True):
     """Characters of the caller's text."""
     enable_caching: bool
     origin: Origin
+    common: bool
     segments: tuple[SegmentPlan, ...]
     rendition_key: str
     """Names the encoded bytes of the whole utterance: its voice keys and the output format."""

@@ -11,7 +11,7 @@ from core.cache.envelope import RenditionEntry
 from core.deadline import Deadline
 from core.results import ResultStore
 from core.settings import Settings
-from core.speech import SpeechPlan, SpeechRequest, SpeechTrace
+from core.speech import Origin, SpeechPlan, SpeechRequest, SpeechTrace
 
 
 class Speech(Protocol):
@@ -25,7 +25,7 @@ class Speech(Protocol):
         """The record of a request that begins now."""
         ...
 
-    def new_deadline(self) -> Deadline:
+    def new_deadline(self, origin: Origin = "live") -> Deadline:
         """The time of a request that begins now."""
         ...
 

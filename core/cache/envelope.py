@@ -28,6 +28,8 @@ class SegmentEntry(msgspec.Struct, frozen=True, tag="segment", array_like=True):
     words: tuple[WordTiming, ...]
     """Times from the segment's first sample, characters in the segment's spoken text."""
     provenance: Provenance
+    common: bool = False
+    """A response that is often given: kept longer."""
 
 
 class RenditionEntry(msgspec.Struct, frozen=True, tag="rendition", array_like=True):
@@ -40,6 +42,8 @@ class RenditionEntry(msgspec.Struct, frozen=True, tag="rendition", array_like=Tr
     words: tuple[WordTiming, ...]
     """Times from the utterance's first sample, characters in the caller's text."""
     provenance: Provenance
+    common: bool = False
+    """A response that is often given: kept longer."""
 
 
 Entry = SegmentEntry | RenditionEntry

@@ -54,15 +54,18 @@ class SpeechCache:
         shared: SharedTier,
         *,
         ttl_s: float,
+        common_ttl_s: float | None = None,
         max_pending_writes: int = 256,
         max_pending_bytes: int = 32 * 1024 * 1024,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Entries live `ttl_s`; writes that wait for Redis are bounded in number and bytes."""
+        """Entries live `ttl_s`, common ones `common_ttl_s`; writes that wait for Redis are bounded
+        in number and bytes."""
         self.counters = CacheCounters()
         self.memory = memory
         self.shared = shared
         self._ttl_s = ttl_s
+        self._common_ttl_s = ttl_s if common_ttl_s is None else common_ttl_s
         self._max_pending_writes = max_pending_writes
         self._max_pending_bytes = max_pending_bytes
         self._clock = clock
@@ -93,6 +96,12 @@ class SpeechCache:
         """
         if not plan.enable_caching:
             return Lookup()
+        found = await self._lookup(plan, trace)
+        if plan.common:
+            self._prolong(plan, found)
+        return found
+
+    async def _lookup(self, plan: SpeechPlan, trace: SpeechTrace) -> Lookup:
         rendition = self.peek_rendition(plan.tenant, plan.rendition_key)
         if rendition is not None:
             return Lookup(rendition, "memory")
@@ -153,6 +162,16 @@ class SpeechCache:
         """Keep a whole encoded reply, every segment of it in the asked voice."""
         self._admit(Keys.rendition(tenant, rendition_key), entry)
 
+    def _prolong(self, plan: SpeechPlan, found: Lookup) -> None:
+        """Keep longer what was spoken before it was known to be common."""
+        if found.rendition is not None and not found.rendition.common:
+            entry = msgspec.structs.replace(found.rendition, common=True)
+            self.admit_rendition(plan.tenant, plan.rendition_key, entry)
+        for index, (segment, _) in found.segments.items():
+            if not segment.common:
+                key = plan.segments[index].attempts[0].voice_key
+                self.admit_segment(plan.tenant, key, msgspec.structs.replace(segment, common=True))
+
     async def drain(self, timeout_s: float) -> bool:
         """Wait until the writes so far are done; False when some are not by then."""
         if not self._writes:
@@ -171,12 +190,13 @@ class SpeechCache:
         # Redis does not tell how long an entry still lives; its own date does, so that memory does
         # not keep it for another whole lifetime.
         age_s = max(0.0, self._clock() - entry.provenance.created_unix_s)
-        left_s = self._ttl_s - age_s if entry.provenance.created_unix_s else self._ttl_s
+        ttl_s = self._ttl_of(entry)
+        left_s = ttl_s - age_s if entry.provenance.created_unix_s else ttl_s
         if left_s > 0:
             self.memory.put(key, entry, left_s)
 
     def _admit(self, key: str, entry: Entry) -> None:
-        self.memory.put(key, entry, self._ttl_s)
+        self.memory.put(key, entry, self._ttl_of(entry))
         size = memory_bytes(entry)
         full = (
             len(self._writes) >= self._max_pending_writes
@@ -192,10 +212,13 @@ class SpeechCache:
 
     async def _write(self, key: str, entry: Entry) -> None:
         async with self._writers:
-            if await self.shared.store(key, entry, self._ttl_s):
+            if await self.shared.store(key, entry, self._ttl_of(entry)):
                 self.counters.written += 1
             else:
                 self.counters.dropped += 1
+
+    def _ttl_of(self, entry: Entry) -> float:
+        return self._common_ttl_s if entry.common else self._ttl_s
 
     def _written(self, task: asyncio.Task[None], size: int) -> None:
         self._writes.discard(task)

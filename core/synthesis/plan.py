@@ -140,6 +140,7 @@ class Planner:
             characters=len(request.text),
             enable_caching=request.enable_caching,
             origin=request.origin,
+            common=request.common,
             segments=tuple(segments),
             rendition_key=rendition_key(
                 [s.attempts[0].voice_key for s in segments],

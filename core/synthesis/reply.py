@@ -19,7 +19,7 @@ from core.cache.envelope import RenditionEntry, SegmentEntry
 from core.cache.tiered import Lookup, SpeechCache
 from core.deadline import Deadline
 from core.errors import Busy
-from core.speech import Provenance, SpeechPlan, SpeechTrace, WordTiming
+from core.speech import Origin, Provenance, SpeechPlan, SpeechTrace, WordTiming
 from core.synthesis.flight import Flight, FlightBoard
 from core.synthesis.segments import Commit, SegmentVoice, provenance_of
 
@@ -36,7 +36,7 @@ class ReplyParts(msgspec.Struct, frozen=True):
     cache: SpeechCache
     board: FlightBoard
     codecs: CodecPool
-    new_deadline: Callable[[float | None], Deadline]
+    new_deadline: Callable[[float | None, Origin], Deadline]
     """See `core.synthesis.service.deadline_maker`."""
     lookahead_segments: int
 
@@ -109,6 +109,7 @@ class Reply:
                     quality_score=round(weighted_quality / max(1, joiner.samples), 3),
                     words=tuple(words),
                     provenance=_whole([voice.result.provenance for voice in voices]),
+                    common=self._plan.common,
                 ),
             )
             if tail:
@@ -180,7 +181,7 @@ class Reply:
             between_s = _AT_LEAST * sum(
                 expected_s(segment.text, self._plan.language) for segment in between
             )
-        return self._parts.new_deadline(self._lead_s() + between_s)
+        return self._parts.new_deadline(self._lead_s() + between_s, self._plan.origin)
 
     def _peek(self, index: int) -> SegmentEntry | None:
         plan = self._plan
@@ -206,6 +207,7 @@ class Reply:
             samples=samples_of(len(pcm)),
             words=tuple(word for chunk in flight.chunks for word in chunk.words),
             provenance=provenance_of(flight),
+            common=self._plan.common,
         )
         self._parts.cache.admit_segment(self._plan.tenant, flight.key, entry)
 

@@ -16,13 +16,16 @@ from core.cache.tiered import SpeechCache
 from core.deadline import Deadline
 from core.errors import SeiketsuError, SpeechError
 from core.settings import Settings
-from core.speech import Provenance, SpeechPlan, SpeechRequest, SpeechTrace
+from core.speech import Origin, Provenance, SpeechPlan, SpeechRequest, SpeechTrace
 from core.synthesis.plan import Planner
 from core.synthesis.reply import Reply, ReplyParts
 from core.synthesis.segments import Commit
 
 _PATIENCE_S: Final = 8.0
 """How long a segment that follows another is waited for after it was due."""
+_BULK_FIRST_AUDIO_S: Final = 10.0
+_BULK_PATIENCE_S: Final = 60.0
+"""The same for every segment of work that nobody waits for."""
 
 
 class SpeechService:
@@ -54,9 +57,9 @@ class SpeechService:
             characters=len(request.text),
         )
 
-    def new_deadline(self) -> Deadline:
-        """The time of a request that begins now."""
-        return deadline_maker(self._settings)(None)
+    def new_deadline(self, origin: Origin = "live") -> Deadline:
+        """The time of a request that begins now; work nobody waits for has more of it."""
+        return deadline_maker(self._settings)(None, origin)
 
     def peek(self, plan: SpeechPlan, trace: SpeechTrace) -> RenditionEntry | None:
         """The complete reply if this process's memory has it; waits for nothing."""
@@ -159,13 +162,21 @@ class SpeechService:
         trace.model = provenance.model
 
 
-def deadline_maker(settings: Settings) -> Callable[[float | None], Deadline]:
+def deadline_maker(settings: Settings) -> Callable[[float | None, Origin], Deadline]:
     """Makes deadlines that start when they are made: for the beginning of an utterance (`None`), or
-    for audio that follows what is heard for so many seconds more."""
+    for audio that follows what is heard for so many seconds more. Work that nobody waits for gives
+    way to the rest, and is not spoken by a fallback as soon as somebody would have to be answered.
+    """
     first_audio_s = settings.speech.response_timeout_ms / 1000
     whole_s = settings.upstream.timeout_s
 
-    def new_deadline(lead_s: float | None) -> Deadline:
+    def new_deadline(lead_s: float | None, origin: Origin) -> Deadline:
+        if origin != "live":
+            return Deadline.after(
+                first_audio_s=_BULK_FIRST_AUDIO_S,
+                whole_s=_BULK_FIRST_AUDIO_S + _BULK_PATIENCE_S + whole_s,
+                patience_s=_BULK_PATIENCE_S,
+            )
         if lead_s is None:
             return Deadline.after(first_audio_s=first_audio_s, whole_s=whole_s)
         return Deadline.after(

@@ -66,6 +66,7 @@ def plan(
         characters=5 * len(voice_keys),
         enable_caching=enable_caching,
         origin="live",
+        common=False,
         segments=tuple(
             SegmentPlan(
                 index=index,

@@ -5,6 +5,7 @@ import signal
 import time
 import timeit
 
+import msgspec
 from redis.asyncio import Redis
 
 from core.cache.envelope import RenditionEntry
@@ -279,3 +280,28 @@ async def test_the_hot_look_costs_next_to_nothing(cache: SpeechCache) -> None:
     print(f"peek_rendition: {middle_us:.2f} µs")
     assert middle_us < 6.0
     assert isinstance(cache.peek_rendition("acme", "r0"), RenditionEntry)
+
+
+async def test_a_common_response_is_kept_longer(client: Redis, watcher: Redis) -> None:
+    asked = plan()
+    keys = [
+        Keys.rendition(asked.tenant, asked.rendition_key),
+        Keys.segment(asked.tenant, asked.segments[0].attempts[0].voice_key),
+    ]
+    cache = open_cache(client, common_ttl_s=10 * TTL_S)
+    await admit(cache, asked, rendition=True)
+    assert all([0 < await watcher.ttl(key) <= TTL_S for key in keys])
+    # What a caller said first, and a pre-generation finds, is a common response from then on.
+    common = msgspec.structs.replace(asked, common=True)
+    found = await cache.lookup(common, trace())
+    assert found.rendition is not None
+    assert await cache.drain(2)
+    assert await watcher.ttl(keys[0]) > 9 * TTL_S
+    later = open_cache(client, common_ttl_s=10 * TTL_S)
+    again = await later.lookup(asked, trace())
+    assert again.rendition is not None
+    assert again.rendition.common
+    await cache.lookup(common, trace())
+    assert not cache._writes, "it is common already"
+    for one in (cache, later):
+        await one.aclose()

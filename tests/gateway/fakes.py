@@ -17,7 +17,7 @@ from core.redis import open_redis
 from core.results import ResultStore
 from core.settings import Settings
 from core.signing import SigningKey
-from core.speech import Provenance, SegmentResult, SpeechPlan, SpeechRequest, SpeechTrace
+from core.speech import Origin, Provenance, SegmentResult, SpeechPlan, SpeechRequest, SpeechTrace
 from gateway.ports import Runtime, RuntimeFactory
 
 PROVENANCE = Provenance(provider="fake", voice="v1", model="m1", language="en")
@@ -72,6 +72,7 @@ class FakeSpeech:
             characters=len(request.text),
             enable_caching=request.enable_caching,
             origin="live",
+            common=request.common,
             segments=(),
             rendition_key=key,
         )
@@ -79,7 +80,7 @@ class FakeSpeech:
     def new_trace(self, request_id: str, request: SpeechRequest) -> SpeechTrace:
         return SpeechTrace(request_id, request.tenant, request.agent_id, language="en")
 
-    def new_deadline(self) -> Deadline:
+    def new_deadline(self, origin: Origin = "live") -> Deadline:
         return Deadline.after(first_audio_s=2, whole_s=30)
 
     def peek(self, plan: SpeechPlan, trace: SpeechTrace) -> RenditionEntry | None:

@@ -315,10 +315,15 @@ async def test_a_follower_has_its_own_time(bench: Bench) -> None:
 def test_the_promise_is_the_settings(timeout_ms: int) -> None:
     speech = SpeechSettings(response_timeout_ms=timeout_ms)
     settings = Settings(speech=speech, upstream=UpstreamSettings(timeout_s=7.0))
-    deadline = deadline_maker(settings)(None)
+    deadline = deadline_maker(settings)(None, "live")
     assert deadline.strict
     assert abs(deadline.first_audio_left_s() - timeout_ms / 1000) < 0.1
     assert abs(deadline.left_s() - 7.0) < 0.1
-    later = deadline_maker(settings)(3.0)
+    later = deadline_maker(settings)(3.0, "live")
     assert abs(later.due_left_s() - timeout_ms / 1000 - 3) < 0.1
     assert not later.strict, "what follows is waited for: a pause is better than an end"
+    for lead_s in (None, 3.0):
+        patient = deadline_maker(settings)(lead_s, "bulk")
+        assert patient.due_left_s() > 5
+        assert patient.first_audio_left_s() > 30
+        assert patient.left_s() > patient.first_audio_left_s() + 5
