@@ -14,11 +14,13 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from core.children import Child
 from core.embedded import EmbeddedRedis, with_default_places
-from core.errors import ConfigurationError
+from core.errors import ConfigurationError, ProviderUnavailable
+from core.providers.local import LocalProvider
 from core.settings import VARIABLES, Settings
 from core.sockets import private_directory
 from gateway.greeting import GreetingFailed, example, speak_greeting, wait_until_ready
@@ -31,6 +33,9 @@ _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 _STEADY_S: Final = 10.0
 """A child that lived this long has started well."""
 _GATEWAY_GRACE_S: Final = 10.0
+_SLOW_START_S: Final = 120.0
+"""Joining and splitting the model of Mandarin for the first time takes 10 to 30 s."""
+_SLOW_POLL_S: Final = 0.2
 _VOICES_GRACE_S: Final = 5.0
 
 
@@ -214,6 +219,27 @@ class Supervisor:
         self._say(f"Try it:  {example(url, bool(keys))}")
         self._say(f"Docs:    {url}/docs")
         self._say("Ctrl-C ends it.")
+        await self._announce_mandarin(started_s)
+
+    async def _announce_mandarin(self, started_s: float) -> None:
+        """Its model takes some seconds to load, longer on a new installation: say when it is there,
+        since until then Mandarin is refused."""
+        voices = LocalProvider(Path(self._settings.voices.socket))
+        try:
+            while time.monotonic() - started_s < _SLOW_START_S:
+                slow = (await voices.status()).slow
+                if not slow.processes:
+                    return
+                if slow.ready:
+                    took_s = time.monotonic() - started_s
+                    self._say(f"Mandarin is ready, too ({took_s:.1f} s).")
+                    return
+                await asyncio.sleep(_SLOW_POLL_S)
+            self._say("Mandarin is not ready yet; the voice server's log says why.")
+        except ProviderUnavailable:  # it is being started again, which is said elsewhere
+            return
+        finally:
+            await voices.aclose()
 
 
 async def _stop_all(parts: Sequence[Part]) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +46,19 @@ def test_it_has_greeted(up: Running) -> None:
     assert greeted is not None, said
     assert int(greeted[1]) < 2000
     assert 1.5 < float(greeted[2]) < 8
+
+
+def test_it_says_when_mandarin_is_ready_and_then_it_is(up: Running) -> None:
+    up.read_until("Mandarin is ready", timeout_s=50)
+    body = {"text": "您好，请问有什么可以帮您？", "voice_agent_id": "agent_123"}
+    request = urllib.request.Request(
+        f"{_url(up)}/api/v1/voice/synthesize",
+        data=json.dumps(body).encode(),
+        headers={"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        said = json.load(reply)
+    assert (said["language"], said["provider"]) == ("zh", "local")
 
 
 def test_its_curl_line_writes_a_playable_mp3(up: Running, tmp_path: Path) -> None:
