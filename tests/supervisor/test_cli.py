@@ -100,7 +100,7 @@ def test_the_emulator_answers(env: dict[str, str], repository: Path, free_port: 
 def _status(url: str) -> int | None:
     """The status of a reply, or None while nobody listens."""
     try:
-        with urllib.request.urlopen(url, timeout=5) as reply:  # noqa: S310 - http on loopback
+        with urllib.request.urlopen(url, timeout=5) as reply:
             status: int = reply.status
             return status
     except urllib.error.HTTPError as refusal:
