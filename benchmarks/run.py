@@ -46,7 +46,7 @@ class Size(msgspec.Struct, frozen=True):
 
 
 FULL: Final = Size(8, 4000, languages.Size(200, 30, 200), 9, 2.0, 100, 11)
-CI: Final = Size(4, 1500, languages.Size(40, 6, 40), 5, 1.0, 40, 3)
+CI: Final = Size(4, 1500, languages.Size(40, 6, 40), 5, 1.0, 60, 3)
 
 
 async def measure(size: Size, limits: Budgets) -> list[Row]:

@@ -218,12 +218,16 @@ async def _bare_server(audio: bytes) -> AsyncIterator[int]:
             path.unlink(missing_ok=True)
 
 
+_WARM_PAIRS: Final = 10
+"""The first open the connections and load what both programs need."""
+
+
 async def added_first_byte(stack: Stack, emulator: EmulatorProcess, *, pairs: int) -> Ratio:
     """First audio through the gateway, and straight from the emulator, in turn."""
     ours: list[float] = []
     theirs: list[float] = []
     url = f"{emulator.url}/v1/text-to-speech/{VOICE}/stream?output_format=pcm_24000"
-    texts = [f"{text.split('.')[0]}." for text in phrases(pairs + 2, seed=5)]
+    texts = [f"{text.split('.')[0]}." for text in phrases(pairs + _WARM_PAIRS, seed=5)]
     async with aiohttp.ClientSession() as http:
         for text in texts:
             direct = await listen(
@@ -246,5 +250,4 @@ async def added_first_byte(stack: Stack, emulator: EmulatorProcess, *, pairs: in
                 if first is None:
                     raise RuntimeError("nothing audible")
                 into.append(first)
-    # The first two pairs opened the connections.
-    return Ratio(ours[2:], theirs[2:])
+    return Ratio(ours[_WARM_PAIRS:], theirs[_WARM_PAIRS:])

@@ -84,6 +84,10 @@ in most windows."""
 _LONG_S: Final = 0.4
 _LOUD_DBFS: Final = -20.0
 
+_AUDIBLE_POWER: Final = _WINDOW * _FULL_SCALE**2 * 10 ** (AUDIBLE_DBFS / 10)
+_LOUD_POWER: Final = _WINDOW * _FULL_SCALE**2 * 10 ** (_LOUD_DBFS / 10)
+"""Sums of the squared samples of a window at those levels."""
+
 
 class QualityReport(msgspec.Struct, frozen=True):
     """The score and what it is made of; the table in the module's docstring says how."""
@@ -209,18 +213,19 @@ def _flat_spectra(samples: Samples) -> bool:
     count = samples.size // _WINDOW
     if not count:
         return False
-    # Evenly spread windows are enough, and keep the cost of long audio the same.
-    starts = np.linspace(0, count - 1, min(count, _WINDOWS)).astype(int) * _WINDOW
-    windows = np.stack([samples[at : at + _WINDOW] for at in starts])
-    rms = np.sqrt(np.einsum("ij,ij->i", windows, windows) / _WINDOW)
-    audible = windows[rms > _FULL_SCALE * 10 ** (AUDIBLE_DBFS / 20)]
-    if not audible.size:
+    windows = samples[: count * _WINDOW].reshape(count, _WINDOW)
+    if count > _WINDOWS:
+        # Evenly spread windows are enough, and keep the cost of long audio the same.
+        windows = windows[np.linspace(0, count - 1, _WINDOWS).astype(int)]
+    powers = np.einsum("ij,ij->i", windows, windows).tolist()
+    heard = [index for index, power in enumerate(powers) if power > _AUDIBLE_POWER]
+    if not heard:
         return False
-    if samples.size < _LONG_S * RATE_HZ:
+    loud = sum(powers[index] for index in heard) > _LOUD_POWER * len(heard)
+    if samples.size < _LONG_S * RATE_HZ and not loud:
         # Told before the costly part: on the way of the first audio this is the usual answer.
-        power = float(np.vdot(audible, audible)) / audible.size
-        if 10 * math.log10(power / _FULL_SCALE**2) <= _LOUD_DBFS:
-            return False
+        return False
+    audible = windows[heard]
     spectra = np.abs(np.fft.rfft(audible * np.hanning(_WINDOW).astype(np.float32), axis=1))
     bins = np.square(spectra[:, 2:-2]) + 1e-3
     flatness = np.exp(np.log(bins).mean(axis=1)) / bins.mean(axis=1)
