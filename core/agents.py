@@ -5,18 +5,34 @@ Agents are read from a snapshot in memory; nothing on the way of a request waits
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Final
 
 import msgspec
 
-from core.errors import UnknownAgent, UnsupportedLanguage
+from core.errors import InvalidRequest, UnknownAgent, UnsupportedLanguage
 from core.speech import VoiceSettings
 from core.text.languages import AUTO, LANGUAGES, Language, language_of
 from core.voices.registry import LOCAL_VOICES
 
 FAST_MODEL: Final = "eleven_flash_v2_5"
 """Half the price and about 75 ms of inference (vendor's table)."""
+
+
+RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "stability": (0.0, 1.0),
+    "similarity_boost": (0.0, 1.0),
+    "style": (0.0, 1.0),
+    "speed": (0.7, 1.2),
+}
+"""What the provider takes (vendor's reference)."""
+
+MAX_NAME_CHARS: Final = 120
+MAX_AGENTS: Final = 1_000
+"""Voice agents of one owner: every process holds all of them."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ProfileVoice(msgspec.Struct, frozen=True):
@@ -146,13 +162,25 @@ DEFAULT_AGENTS: Final = (VoiceAgent("agent_123", "Reception", "professional_male
 """Agents that every owner has on a new installation."""
 
 
-class AgentSnapshot:
-    """The agents of all owners as this process knows them; swapped whole when they change."""
+class AgentRecord(msgspec.Struct, frozen=True):
+    """An agent as it is stored."""
 
-    def __init__(self, agents: tuple[VoiceAgent, ...] = DEFAULT_AGENTS) -> None:
-        self._agents = {agent.id: agent for agent in agents}
+    agent: VoiceAgent
+    revision: int
+    """Grows with every change an owner makes to any agent; 0 for a default one never changed."""
+
+
+class AgentSnapshot:
+    """The agents of all owners as this process knows them; an owner's are swapped whole.
+
+    `defaults` are the agents of every owner of whom nothing else is known.
+    """
+
+    def __init__(self, defaults: tuple[VoiceAgent, ...] = DEFAULT_AGENTS) -> None:
+        self.defaults: Mapping[str, AgentRecord] = {a.id: AgentRecord(a, 0) for a in defaults}
         self.version = 1
         """Changes with every change of any agent."""
+        self._owners: dict[str, Mapping[str, AgentRecord]] = {}
 
     def get(self, tenant: str, agent_id: str) -> VoiceAgent:
         """The owner's agent with that id.
@@ -160,11 +188,69 @@ class AgentSnapshot:
         Raises:
             UnknownAgent: there is none.
         """
-        del tenant  # every owner has the same agents until they can be stored
-        agent = self._agents.get(agent_id)
-        if agent is None:
+        return self.record(tenant, agent_id).agent
+
+    def record(self, tenant: str, agent_id: str) -> AgentRecord:
+        """The same with its revision.
+
+        Raises:
+            UnknownAgent: there is none.
+        """
+        found = self.of(tenant).get(agent_id)
+        if found is None:
             raise UnknownAgent(f"There is no voice agent {agent_id[:80]!r}.")
-        return agent
+        return found
+
+    def of(self, tenant: str) -> Mapping[str, AgentRecord]:
+        """All agents of an owner by id."""
+        return self._owners.get(tenant, self.defaults)
+
+    @property
+    def owners(self) -> frozenset[str]:
+        """Owners whose agents are not just the defaults."""
+        return frozenset(self._owners)
+
+    def replace(self, tenant: str, agents: Mapping[str, AgentRecord] | None) -> None:
+        """Take over an owner's agents; None gives back the defaults."""
+        if agents is None:
+            self._owners.pop(tenant, None)
+        else:
+            self._owners[tenant] = agents
+        self.version += 1
+
+
+def is_agent_id(text: str) -> bool:
+    """Whether an agent could have that id."""
+    return _ID.fullmatch(text) is not None
+
+
+def check_agent(agent: VoiceAgent) -> None:
+    """Refuse an agent that could not be spoken with, or not be told apart.
+
+    Raises:
+        InvalidRequest: a field is out of range; the message names it as callers write it.
+    """
+    if not _ID.fullmatch(agent.id):
+        raise InvalidRequest("`id` is 1 to 64 letters, digits, `_` or `-`.")
+    if not (1 <= len(agent.name) <= MAX_NAME_CHARS and agent.name.isprintable()):
+        raise InvalidRequest(f"`name` is 1 to {MAX_NAME_CHARS} printable characters.")
+    if agent.profile not in PROFILES:
+        raise InvalidRequest(f"`profile` is one of: {', '.join(PROFILES)}.")
+    if agent.voice_id is not None and not _ID.fullmatch(agent.voice_id):
+        raise InvalidRequest("`voice_id` is 1 to 64 letters, digits, `_` or `-`.")
+    for field, (low, high) in RANGES.items():
+        value = getattr(agent, field)
+        if value is not None and not low <= value <= high:
+            raise InvalidRequest(f"`{field}` lies between {low:g} and {high:g}.")
+    languages = agent.language_preferences
+    if not languages or len(set(languages)) != len(languages) or set(languages) - set(LANGUAGES):
+        listed = ", ".join(LANGUAGES)
+        raise InvalidRequest(f"`language_preferences` are one or more of: {listed}; each once.")
+
+
+def in_profile(agent: VoiceAgent, profile: str) -> VoiceAgent:
+    """The same agent as it would be in that profile, with no settings of its own."""
+    return VoiceAgent(agent.id, agent.name, profile, agent.language_preferences)
 
 
 def languages_of(agent: VoiceAgent, asked: str | None) -> tuple[Language, ...]:
