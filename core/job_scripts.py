@@ -1,0 +1,168 @@
+"""The steps of a job that must be taken whole, as Lua for Redis 6.2.
+
+Keys of a job: `job` a hash; `waiting` a list of indices; `texts`, `results` hashes by index;
+`holders` a hash of index to token, and `#index` to how often it was handed out; `leases` a sorted
+set of index by the end of its lease. All times are Redis' own, in milliseconds.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_NOW: Final = """
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+"""
+
+CREATE: Final = (
+    _NOW
+    + """
+local job, waiting, texts, mine, mine_open, all_open = unpack(KEYS)
+local id, ref, spec, most, ttl, calling = unpack(ARGV)
+redis.call('ZREMRANGEBYSCORE', mine_open, '-inf', now)
+if redis.call('ZCARD', mine_open) >= tonumber(most) then return 0 end
+local ends = now + tonumber(ttl)
+redis.call('HSET', job, 'spec', spec, 'status', 'queued', 'total', #ARGV - 6, 'succeeded', 0,
+    'failed', 0, 'created', now, 'ends', ends, 'attended', 0, 'called', calling == '1' and now or 0)
+for i = 7, #ARGV do
+    redis.call('HSET', texts, i - 7, ARGV[i])
+    redis.call('RPUSH', waiting, i - 7)
+end
+for _, key in ipairs({job, waiting, texts}) do redis.call('PEXPIREAT', key, ends) end
+redis.call('ZREMRANGEBYSCORE', mine, '-inf', now - 2 * tonumber(ttl))
+redis.call('ZADD', mine, now, id)
+redis.call('ZADD', mine_open, ends, id)
+redis.call('ZADD', all_open, ends, ref)
+return 1
+"""
+)
+"""1, or 0 where the owner has as many unfinished jobs as it may."""
+
+TAKE: Final = (
+    _NOW
+    + """
+local job, waiting, texts, holders, leases = unpack(KEYS)
+local status = redis.call('HGET', job, 'status')
+if status ~= 'queued' and status ~= 'running' then return {} end
+local index = redis.call('LPOP', waiting)
+if not index then return {} end
+local ends = redis.call('HGET', job, 'ends')
+redis.call('HSET', job, 'status', 'running', 'attended', now)
+redis.call('HSET', holders, index, ARGV[1])
+local taken = redis.call('HINCRBY', holders, '#' .. index, 1)
+redis.call('ZADD', leases, now + tonumber(ARGV[2]), index)
+redis.call('PEXPIREAT', holders, ends)
+redis.call('PEXPIREAT', leases, ends)
+return {index, redis.call('HGET', texts, index), taken}
+"""
+)
+"""Index, text and how often it was handed out; nothing when there is nothing to take."""
+
+BEAT: Final = (
+    _NOW
+    + """
+local job, holders, leases = unpack(KEYS)
+local lost = {}
+if redis.call('EXISTS', job) == 1 then redis.call('HSET', job, 'attended', now) end
+for i = 2, #ARGV, 2 do
+    if redis.call('HGET', holders, ARGV[i]) == ARGV[i + 1] then
+        redis.call('ZADD', leases, now + tonumber(ARGV[1]), ARGV[i])
+    else
+        lost[#lost + 1] = ARGV[i]
+    end
+end
+return lost
+"""
+)
+"""The indices that are no longer held by who asks."""
+
+FINISH: Final = (
+    _NOW
+    + """
+local job, texts, holders, leases, results, mine_open, all_open = unpack(KEYS)
+local id, ref, index, token, field, result = unpack(ARGV)
+if redis.call('HGET', holders, index) ~= token then return 0 end
+redis.call('HDEL', holders, index, '#' .. index)
+redis.call('ZREM', leases, index)
+redis.call('HDEL', texts, index)
+redis.call('HSET', results, index, result)
+redis.call('PEXPIREAT', results, redis.call('HGET', job, 'ends'))
+redis.call('HINCRBY', job, field, 1)
+local got = redis.call('HMGET', job, 'total', 'succeeded', 'failed', 'status')
+if got[2] + got[3] == tonumber(got[1]) and got[4] ~= 'cancelled' then
+    redis.call('HSET', job, 'status', tonumber(got[2]) > 0 and 'done' or 'failed', 'finished', now)
+    redis.call('ZREM', mine_open, id)
+    redis.call('ZREM', all_open, ref)
+end
+return 1
+"""
+)
+"""1, or 0 where the token does not hold the item (any more): nothing was written."""
+
+GIVE_BACK: Final = """
+local job, waiting, holders, leases = unpack(KEYS)
+local given = 0
+for i = 2, #ARGV, 2 do
+    if redis.call('HGET', holders, ARGV[i]) == ARGV[i + 1] then
+        redis.call('HDEL', holders, ARGV[i])
+        if ARGV[1] == '1' then redis.call('HINCRBY', holders, '#' .. ARGV[i], -1) end
+        redis.call('ZREM', leases, ARGV[i])
+        if redis.call('HGET', job, 'status') == 'running' then
+            redis.call('RPUSH', waiting, ARGV[i])
+            redis.call('PEXPIREAT', waiting, redis.call('HGET', job, 'ends'))
+            if ARGV[1] == '1' then redis.call('HSET', job, 'attended', 0, 'called', 0) end
+        end
+        given = given + 1
+    end
+end
+return given
+"""
+"""How many items wait again. With 1 as first argument the try does not count and the job has nobody
+at it, so that the next sweep calls a worker."""
+
+SWEEP: Final = (
+    _NOW
+    + """
+local job, waiting, holders, leases, all_open = unpack(KEYS)
+local ref, stale, again = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local got = redis.call('HMGET', job, 'status', 'ends', 'attended', 'called')
+if got[1] ~= 'queued' and got[1] ~= 'running' then
+    redis.call('ZREM', all_open, ref)
+    return {0, 0}
+end
+local late = redis.call('ZRANGEBYSCORE', leases, '-inf', now)
+for _, index in ipairs(late) do
+    redis.call('ZREM', leases, index)
+    redis.call('HDEL', holders, index)
+    redis.call('RPUSH', waiting, index)
+end
+if #late > 0 then redis.call('PEXPIREAT', waiting, got[2]) end
+local attended, called = tonumber(got[3]), tonumber(got[4])
+local call = redis.call('LLEN', waiting) > 0 and now - attended > stale
+    and (called <= attended or now - called > again)
+if call then redis.call('HSET', job, 'called', now) end
+return {#late, call and 1 or 0}
+"""
+)
+"""How many leases had ended, and whether whoever asks shall call a worker to this job."""
+
+CANCEL: Final = (
+    _NOW
+    + """
+local job, waiting, texts, holders, leases, results, mine, mine_open, all_open = unpack(KEYS)
+local id, ref = unpack(ARGV)
+local status = redis.call('HGET', job, 'status')
+if not status then return 0 end
+redis.call('ZREM', mine_open, id)
+redis.call('ZREM', all_open, ref)
+if status == 'queued' or status == 'running' then
+    redis.call('HSET', job, 'status', 'cancelled', 'finished', now)
+    redis.call('DEL', waiting, texts)
+    return 1
+end
+redis.call('DEL', job, waiting, texts, holders, leases, results)
+redis.call('ZREM', mine, id)
+return 2
+"""
+)
+"""0: no such job; 1: no item is begun any more; 2: it had ended and is gone."""

@@ -1,0 +1,196 @@
+"""Many texts at once: spoken while the caller waits, or as a job; and an agent's phrases."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+import msgspec
+from litestar import Response
+from litestar.handlers import HTTPRouteHandler, post
+from litestar.openapi.datastructures import ResponseSpec
+
+from core.audio.formats import resolve
+from core.bulk import BulkSpeaker
+from core.errors import InvalidRequest, TextTooLong, TooManyTexts, UnsupportedLanguage
+from core.jobs import ItemResult, JobSpec
+from core.phrases import phrases_of
+from core.speech import SpeechRequest
+from core.text.languages import AUTO, Language, language_of
+from gateway.bodies import AnyRequest, caller, json_body
+from gateway.edge import Edge
+from gateway.errors import ErrorBody, new_request_id
+from gateway.http import ClientGone
+from gateway.messages_jobs import (
+    BulkReply,
+    BulkRequest,
+    JobStarted,
+    PregenerateReply,
+    PregenerateRequest,
+    result_reply,
+    started,
+)
+from gateway.streaming import while_connected
+
+MAX_FOREGROUND: Final = 50
+"""Texts that a caller may wait for."""
+_AT_ONCE: Final = 4
+"""Texts of one foreground request spoken at once."""
+_BUSY_PATIENCE_S: Final = 10.0
+"""How long one of them is tried again where there is no room."""
+
+_bulk = msgspec.json.Decoder(BulkRequest)
+_pregenerate = msgspec.json.Decoder(PregenerateRequest)
+
+REFUSED: Final = {
+    401: ResponseSpec(ErrorBody, description="No key, or not one of this gateway's"),
+    403: ResponseSpec(ErrorBody, description="Without keys: not from this computer"),
+}
+_REFUSED: Final = {
+    **REFUSED,
+    400: ResponseSpec(ErrorBody, description="The body is not valid"),
+    404: ResponseSpec(ErrorBody, description="No such voice agent"),
+    413: ResponseSpec(ErrorBody, description="The body is too large"),
+    415: ResponseSpec(ErrorBody, description="The body is not JSON"),
+    422: ResponseSpec(ErrorBody, description="Too many texts, or they cannot be spoken as asked"),
+    429: ResponseSpec(ErrorBody, description="Too many unfinished jobs"),
+    503: ResponseSpec(ErrorBody, description="No room now, or the state database is away"),
+}
+SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"xiApiKey": []}, {}]
+
+
+def bulk_routes(edge: Edge) -> list[HTTPRouteHandler]:
+    """`POST /streaming/synthesize/bulk` and `POST /streaming/pregenerate`."""
+    common: dict[str, Any] = {"guards": [edge.gate.guard], "security": SECURITY}
+
+    @post(
+        "/streaming/synthesize/bulk",
+        name="synthesize_bulk",
+        operation_id="synthesizeBulk",
+        tags=["Speech"],
+        summary="Speak many texts",
+        description=f"Up to {MAX_FOREGROUND} texts are spoken while the caller waits; a text that "
+        "fails is a failed result and not a failed request. With `background_processing` a job is "
+        "made for up to 1,000 texts (the operator's limit), and the reply is 202 with its id. The "
+        "body (`application/json`) is a `BulkRequest`.",
+        status_code=200,
+        responses={**_REFUSED, 202: ResponseSpec(JobStarted, description="A job was made")},
+        **common,
+    )
+    async def synthesize_bulk(request: AnyRequest) -> Response[BulkReply | JobStarted]:
+        asked = await json_body(request, _bulk, edge.settings.jobs.max_body_bytes)
+        tenant = caller(edge, request).tenant
+        _check(edge, tenant, asked)
+        if asked.background_processing:
+            spec = JobSpec(
+                "bulk",
+                asked.voice_agent_id,
+                asked.language,
+                asked.format,
+                asked.optimize_for_speed,
+            )
+            ref = await edge.jobs.start(tenant, spec, asked.texts)
+            return Response(started(ref.job_id, len(asked.texts)), status_code=202)
+        with edge.place():
+            try:
+                reply = await while_connected(request.receive, _foreground(edge, tenant, asked))
+            except ClientGone as error:
+                raise InvalidRequest("The caller left.") from error
+        return Response(reply, headers={"cache-control": "no-store"})
+
+    @post(
+        "/streaming/pregenerate",
+        name="pregenerate",
+        operation_id="pregenerate",
+        tags=["Speech"],
+        summary="Speak an agent's phrases into the cache",
+        description="One job for each language. What is spoken is kept for a week (the operator's "
+        "figure). The body (`application/json`) is a `PregenerateRequest`.",
+        status_code=202,
+        responses=_REFUSED,
+        **common,
+    )
+    async def pregenerate(request: AnyRequest) -> PregenerateReply:
+        asked = await json_body(request, _pregenerate, edge.settings.gateway.max_body_bytes)
+        tenant = caller(edge, request).tenant
+        runtime = edge.runtime
+        agent = runtime.agent_store.snapshot.get(tenant, asked.voice_agent_id)
+        languages = _languages(asked.language, agent.language_preferences)
+        made: list[JobStarted] = []
+        for language in languages:
+            phrases = await phrases_of(runtime.phrases, tenant, agent.id, language)
+            spec = JobSpec("pregenerate", agent.id, language)
+            ref = await edge.jobs.start(tenant, spec, phrases)
+            made.append(started(ref.job_id, len(phrases)))
+        return PregenerateReply(
+            "queued", made[0].job_id, sum(one.total for one in made), made[0].status_url, made
+        )
+
+    return [synthesize_bulk, pregenerate]
+
+
+def _check(edge: Edge, tenant: str, asked: BulkRequest) -> None:
+    """Refuse what no single text could be blamed for.
+
+    Raises:
+        TooManyTexts, TextTooLong, UnsupportedFormat, UnknownAgent: it cannot be done as asked.
+    """
+    limits = edge.settings
+    if asked.background_processing:
+        most, advice = limits.jobs.max_texts, "A job holds {most} texts at the most."
+    else:
+        most = MAX_FOREGROUND
+        advice = "More than {most} texts are spoken with `background_processing` only."
+    if len(asked.texts) > most:
+        raise TooManyTexts(advice.format(most=most))
+    resolve(asked.format, limits.speech.mp3_kbps)
+    edge.runtime.agent_store.snapshot.get(tenant, asked.voice_agent_id)
+    longest = limits.speech.max_text_chars
+    for index, text in enumerate(asked.texts):
+        if len(text) > longest:
+            raise TextTooLong(f"Text {index} is longer than {longest} characters.")
+
+
+def _languages(asked: str | None, preferred: tuple[Language, ...]) -> tuple[Language, ...]:
+    if asked is None or asked == AUTO:
+        return preferred
+    language = language_of(asked)
+    if language is None:
+        raise UnsupportedLanguage(f"The languages are: {', '.join(preferred)}.")
+    return (language,)
+
+
+async def _foreground(edge: Edge, tenant: str, asked: BulkRequest) -> BulkReply:
+    """Speak all texts, a few at once. Leaves no task behind when it is cancelled."""
+    began_s = time.monotonic()
+    runtime = edge.runtime
+    speaker = BulkSpeaker(runtime.service, runtime.results, runtime.recorder)
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(text: str) -> ItemResult:
+        async with places:
+            request = SpeechRequest(
+                tenant=tenant,
+                text=text,
+                agent_id=asked.voice_agent_id,
+                language=asked.language,
+                output_format=asked.format,
+                optimize_for_speed=asked.optimize_for_speed,
+                origin="bulk",
+            )
+            return await speaker.speak(request, new_request_id(), patience_s=_BUSY_PATIENCE_S)
+
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one(text), name="bulk-text") for text in asked.texts]
+    results = [task.result() for task in tasks]
+    succeeded = sum(result.state == "done" for result in results)
+    failed = len(results) - succeeded
+    return BulkReply(
+        status="success" if not failed else "partial" if succeeded else "failed",
+        results=[result_reply(index, result) for index, result in enumerate(results)],
+        total=len(results),
+        succeeded=succeeded,
+        failed=failed,
+        processing_time_ms=round((time.monotonic() - began_s) * 1000, 3),
+    )

@@ -1,0 +1,24 @@
+"""A job store on the real state database."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from redis.asyncio import Redis
+
+from core.embedded import EmbeddedRedis
+from core.job_store import JobStore
+from core.redis import open_redis
+
+
+@pytest.fixture
+async def state(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
+    client = open_redis(redis_state.url, timeout_s=2.0, max_connections=16)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def store(state: Redis) -> JobStore:
+    return JobStore(state, ttl_s=3600, max_texts=1000)

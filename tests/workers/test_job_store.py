@@ -1,0 +1,219 @@
+"""Jobs in the state database: leases, results, counts, owners, and what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+
+from core.embedded import EmbeddedRedis
+from core.errors import JobNotFound, StoreError, TooManyJobs, TooManyTexts
+from core.job_store import JobStore
+from core.jobs import ItemResult, JobRef, JobSpec, Lease
+from core.redis import Keys, open_redis
+
+SPEC = JobSpec("bulk", "agent_123", "en")
+SPOKEN = ItemResult("done", audio_id="a", duration_ms=400, provider="local", characters=3)
+FAILED = ItemResult("failed", error_code="text_empty", error_message="Nothing.")
+
+
+async def make(store: JobStore, *texts: str, tenant: str = "acme") -> JobRef:
+    return await store.create(tenant, SPEC, texts or ("one", "two", "three"))
+
+
+async def take(store: JobStore, ref: JobRef) -> Lease:
+    lease = await store.take(ref)
+    assert lease is not None
+    return lease
+
+
+async def end_leases(state: Redis, ref: JobRef) -> None:
+    """As if the workers had been silent for longer than a lease lasts."""
+    key = Keys.job(ref.tenant, ref.job_id, "leases")
+    for member in await state.zrange(key, 0, -1):
+        await state.zadd(key, {member: 1})
+
+
+async def test_every_text_is_handed_out_once_and_the_job_ends_with_the_last(
+    store: JobStore,
+) -> None:
+    ref = await make(store)
+    leases = [await take(store, ref) for _ in range(3)]
+    assert [lease.text for lease in leases] == ["one", "two", "three"]
+    assert await store.take(ref) is None
+    assert (await store.read(ref)).counts.running == 3
+    for lease in leases:
+        assert await store.finish(ref, lease, SPOKEN if lease.index else FAILED)
+    record = await store.read(ref)
+    assert (record.status, record.counts.succeeded, record.counts.failed) == ("done", 2, 1)
+    assert record.finished_unix_s is not None
+    items = await store.items(record, 0, 200)
+    assert [item.state for item in items] == ["failed", "done", "done"]
+    assert items[1].result == SPOKEN
+
+
+async def test_a_job_of_which_nothing_was_spoken_has_failed(store: JobStore) -> None:
+    ref = await make(store, "one")
+    await store.finish(ref, await take(store, ref), FAILED)
+    assert (await store.read(ref)).status == "failed"
+
+
+async def test_a_result_is_written_once_and_only_by_its_holder(store: JobStore) -> None:
+    ref = await make(store, "one", "two")
+    lease = await take(store, ref)
+    stranger = Lease(lease.index, "another", lease.text, 1)
+    assert not await store.finish(ref, stranger, FAILED)
+    assert await store.finish(ref, lease, SPOKEN)
+    assert not await store.finish(ref, lease, FAILED)
+    record = await store.read(ref)
+    assert (record.counts.succeeded, record.counts.failed) == (1, 0)
+
+
+async def test_a_lease_that_ended_goes_to_somebody_else(store: JobStore, state: Redis) -> None:
+    ref = await make(store, "one")
+    silent = await take(store, ref)
+    await end_leases(state, ref)
+    assert (await store.sweep()).returned == 1
+    second = await take(store, ref)
+    assert (second.text, second.taken) == ("one", 2)
+    assert not await store.finish(ref, silent, FAILED)
+    assert await store.finish(ref, second, SPOKEN)
+    await end_leases(state, ref)
+    assert (await store.sweep()).returned == 0
+    assert await store.take(ref) is None
+
+
+async def test_a_renewed_lease_stays(store: JobStore, state: Redis) -> None:
+    ref = await make(store, "one", "two")
+    mine, lost = await take(store, ref), await take(store, ref)
+    await end_leases(state, ref)
+    stranger = Lease(lost.index, "another", lost.text, 1)
+    assert await store.beat(ref, [mine, stranger]) == {lost.index}
+    assert (await store.sweep()).returned == 1
+    assert await store.finish(ref, mine, SPOKEN)
+
+
+async def test_texts_given_back_wait_again_and_call_a_worker_at_once(store: JobStore) -> None:
+    ref = await make(store, "one")
+    assert await store.give_back(ref, [await take(store, ref)], unspent=True) == 1
+    assert (await store.sweep()).unattended == (ref,)
+    assert (await store.sweep()).unattended == (), "told to one sweeper only"
+    assert (await take(store, ref)).taken == 1
+
+
+async def test_a_job_that_nobody_came_to_calls_again(store: JobStore, state: Redis) -> None:
+    ref = await make(store, "one")
+    assert (await store.sweep()).unattended == (), "whoever made it has called"
+    await cast(Awaitable[int], state.hset(Keys.job(ref.tenant, ref.job_id), "called", "1"))
+    assert (await store.sweep()).unattended == (ref,)
+
+
+async def test_a_cancelled_job_begins_nothing_and_keeps_what_is_under_way(
+    store: JobStore,
+) -> None:
+    ref = await make(store)
+    lease = await take(store, ref)
+    assert not await store.cancel(ref)
+    assert await store.take(ref) is None
+    assert await store.finish(ref, lease, SPOKEN)
+    record = await store.read(ref)
+    assert (record.status, record.counts.succeeded, record.counts.cancelled) == ("cancelled", 1, 2)
+    states = [item.state for item in await store.items(record, 0, 10)]
+    assert states == ["done", "cancelled", "cancelled"]
+    assert await store.cancel(ref), "one that has ended is removed"
+    with pytest.raises(JobNotFound):
+        await store.read(ref)
+
+
+async def test_a_job_belongs_to_its_tenant(store: JobStore) -> None:
+    ref = await make(store)
+    with pytest.raises(JobNotFound):
+        await store.read(JobRef("other", ref.job_id))
+    with pytest.raises(JobNotFound):
+        await store.cancel(JobRef("other", ref.job_id))
+    assert await store.page("other", 0, 10) == ([], 0)
+
+
+async def test_pages_show_the_newest_first(store: JobStore) -> None:
+    refs = []
+    for _ in range(3):
+        refs.append(await make(store, "one"))
+        await asyncio.sleep(0.002)
+    first, total = await store.page("acme", 0, 2)
+    rest, _ = await store.page("acme", 2, 2)
+    assert [record.ref for record in [*first, *rest]] == refs[::-1]
+    assert total == 3
+
+
+async def test_texts_are_bounded_and_so_are_unfinished_jobs(state: Redis) -> None:
+    store = JobStore(state, ttl_s=3600, max_texts=2, max_open=2)
+    with pytest.raises(TooManyTexts):
+        await make(store, "one", "two", "three")
+    first = await make(store, "one")
+    await make(store, "one")
+    with pytest.raises(TooManyJobs):
+        await make(store, "one")
+    await make(store, "one", tenant="other")
+    await store.finish(first, await take(store, first), SPOKEN)
+    await make(store, "one")
+
+
+async def test_everything_of_a_job_expires_with_it(state: Redis) -> None:
+    store = JobStore(state, ttl_s=60, max_texts=10)
+    ref = await make(store, "one", "two")
+    await take(store, ref)
+    await store.finish(ref, await take(store, ref), SPOKEN)
+    keys = [key async for key in state.scan_iter(match="sk1:acme:job:*")]
+    keys += [key async for key in state.scan_iter(match="sk1:acme:job-*")]
+    assert len(keys) == 5
+    for key in keys:
+        assert 0 < await state.pttl(key) <= 60_000, key
+
+
+async def test_maintenance_drops_what_expired_from_the_indexes(state: Redis) -> None:
+    store = JobStore(state, ttl_s=1, max_texts=10)
+    await make(store, "one")
+    await asyncio.sleep(1.1)
+    kept = await make(JobStore(state, ttl_s=3600, max_texts=10), "one")
+    report = await store.tidy()
+    assert (report["open"], report["kept"]) == (1, 1)
+    assert [r.ref for r in (await store.page("acme", 0, 10))[0]] == [kept]
+    assert await state.zrange(Keys.open_jobs(None), 0, -1) == [str(kept).encode()]
+
+
+async def test_no_text_is_left_of_what_has_ended(store: JobStore, state: Redis) -> None:
+    ref = await make(store, "a secret sentence")
+    await store.finish(ref, await take(store, ref), SPOKEN)
+    assert not await state.exists(Keys.job(ref.tenant, ref.job_id, "texts"))
+    cancelled = await make(store, "a secret sentence")
+    await store.cancel(cancelled)
+    assert not await state.exists(Keys.job(cancelled.tenant, cancelled.job_id, "texts"))
+
+
+async def test_jobs_survive_a_restart_of_the_database(
+    store: JobStore, redis_state: EmbeddedRedis
+) -> None:
+    ref = await make(store, "one", "two")
+    lease = await take(store, ref)
+    await redis_state.stop()
+    with pytest.raises(StoreError):
+        await store.read(ref)
+    await redis_state.start()
+    assert await store.finish(ref, lease, SPOKEN)
+    assert (await take(store, ref)).text == "two"
+
+
+async def test_two_hundred_takers_at_once_never_get_the_same_text(
+    redis_state: EmbeddedRedis,
+) -> None:
+    clients = [open_redis(redis_state.url, timeout_s=5, max_connections=25) for _ in range(4)]
+    stores = [JobStore(client, ttl_s=3600, max_texts=1000) for client in clients]
+    ref = await make(stores[0], *(str(n) for n in range(150)))
+    calls = [stores[n % 4].take(ref) for n in range(80)]
+    got = [lease for lease in await asyncio.gather(*calls) if lease is not None]
+    assert len({lease.index for lease in got}) == len(got) == 80
+    for client in clients:
+        await client.aclose()

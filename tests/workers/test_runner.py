@@ -1,0 +1,248 @@
+"""Runs, with a speech service that has knobs: refusals, faults, lost leases, time that is over."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+
+from core.analytics.recorder import Recorder
+from core.bulk import BulkSpeaker
+from core.embedded import EmbeddedRedis
+from core.errors import AllProvidersFailed, Busy, GaveUp, ProviderBusy, ProviderUnavailable
+from core.job_store import JobStore
+from core.jobs import ItemResult, JobRef, JobSpec
+from core.redis import Keys
+from core.results import ResultStore
+from core.speech import SpeechPlan, SpeechRequest
+from tests.gateway.fakes import FakeSpeech, entry_of
+from workers.bulk import MOST_TAKES, AlreadyHere, Runner
+
+SPEC = JobSpec("bulk", "agent_123", "en")
+
+
+class Choosy(FakeSpeech):
+    """Raises what is listed for a text, in that order, before it speaks it."""
+
+    def __init__(self, **refusals: list[Exception]) -> None:
+        super().__init__()
+        self.refusals = refusals
+        self.spoken: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self.plan_s = 0.0
+
+    async def plan(self, request: SpeechRequest) -> SpeechPlan:
+        waiting = self.refusals.get(request.text)
+        if waiting:
+            raise waiting.pop(0)
+        self.spoken.append(request.text)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(self.plan_s)
+            return await super().plan(request)
+        finally:
+            self.at_once -= 1
+
+
+@pytest.fixture
+def results(state: Redis) -> ResultStore:
+    return ResultStore(state, b"k" * 32, 900)
+
+
+def runner_of(
+    store: JobStore, results: ResultStore, speech: FakeSpeech, concurrency: int = 2
+) -> Runner:
+    return Runner(store, BulkSpeaker(speech, results, Recorder()), concurrency=concurrency)
+
+
+async def outcome(store: JobStore, ref: JobRef, index: int = 0) -> ItemResult:
+    result = (await store.items(await store.read(ref), index, 1))[0].result
+    assert result is not None
+    return result
+
+
+async def test_a_run_speaks_every_text_and_no_more_at_once_than_it_may(
+    store: JobStore, results: ResultStore
+) -> None:
+    speech = Choosy()
+    speech.plan_s = 0.01
+    ref = await store.create("acme", SPEC, [f"t{n}" for n in range(12)])
+    assert not await runner_of(store, results, speech, concurrency=3).run(ref)
+    assert sorted(speech.spoken) == sorted(f"t{n}" for n in range(12))
+    assert speech.most_at_once == 3
+    assert (await store.read(ref)).status == "done"
+
+
+async def test_the_audio_of_a_text_lives_as_long_as_its_job(
+    store: JobStore, results: ResultStore, state: Redis
+) -> None:
+    ref = await store.create("acme", SPEC, ["hello"])
+    await runner_of(store, results, Choosy()).run(ref)
+    audio_id = (await outcome(store, ref)).audio_id
+    assert audio_id is not None
+    link = await results.open(audio_id)
+    ends = (await store.read(ref)).expires_unix_s
+    assert link.expires_unix_s >= ends - 2
+    left_s = await state.ttl(Keys.result("acme", link.result_id.hex()))
+    assert time.time() + left_s >= ends - 2
+    assert (await results.fetch(link)).audio == b"onetwothree"
+
+
+async def test_a_link_given_to_a_caller_does_not_shorten_a_jobs_audio(
+    results: ResultStore, state: Redis
+) -> None:
+    entry = entry_of(b"audio")
+    kept = await results.open(await results.put("acme", "a", "key", entry, ttl_s=86_400))
+    given = await results.open(await results.put("acme", "a", "key", entry))
+    assert given.expires_unix_s < kept.expires_unix_s
+    assert await state.ttl(Keys.result("acme", kept.result_id.hex())) >= 86_400
+    again = await results.open(await results.put("acme", "a", "key", entry, ttl_s=86_400))
+    assert again.expires_unix_s >= kept.expires_unix_s
+
+
+async def test_a_text_refused_for_load_is_tried_again_and_not_failed(
+    store: JobStore, results: ResultStore
+) -> None:
+    wrapped = AllProvidersFailed(causes=[ProviderBusy(provider="elevenlabs")])
+    speech = Choosy(hello=[Busy(retry_after_s=0.01), wrapped])
+    ref = await store.create("acme", SPEC, ["hello", "there"])
+    await runner_of(store, results, speech).run(ref)
+    assert (await store.read(ref)).counts.succeeded == 2
+
+
+async def test_a_text_that_cannot_be_spoken_is_a_failed_item(
+    store: JobStore, results: ResultStore
+) -> None:
+    ref = await store.create("acme", SPEC, ["...", "hello"])
+    await runner_of(store, results, Choosy()).run(ref)
+    record = await store.read(ref)
+    assert (record.status, record.counts.failed) == ("done", 1)
+    assert (await outcome(store, ref)).error_code == "text_empty"
+
+
+async def test_a_fault_that_may_pass_is_tried_a_few_times(
+    store: JobStore, results: ResultStore
+) -> None:
+    away = [ProviderUnavailable(provider="local") for _ in range(20)]
+    ref = await store.create("acme", SPEC, ["hello"])
+    await runner_of(store, results, Choosy(hello=[*away])).run(ref)
+    assert (await outcome(store, ref)).error_code == "provider_unavailable"
+    again = await store.create("acme", SPEC, ["hello"])
+    await runner_of(store, results, Choosy(hello=[*away[: MOST_TAKES - 1]])).run(again)
+    assert (await outcome(store, again)).state == "done"
+
+
+async def test_a_text_that_ends_its_workers_is_given_up(
+    store: JobStore, results: ResultStore, state: Redis
+) -> None:
+    ref = await store.create("acme", SPEC, ["hello"])
+    for _ in range(MOST_TAKES):
+        assert await store.take(ref)
+        await state.zadd(Keys.job("acme", ref.job_id, "leases"), {"0": 1})
+        await store.sweep()
+    speech = Choosy()
+    await runner_of(store, results, speech).run(ref)
+    assert (await outcome(store, ref)).error_code == GaveUp.code
+    assert speech.spoken == []
+
+
+async def test_a_run_whose_time_is_over_says_that_texts_wait(
+    store: JobStore, results: ResultStore
+) -> None:
+    speech = Choosy()
+    speech.plan_s = 0.1
+    ref = await store.create("acme", SPEC, [f"t{n}" for n in range(9)])
+    runner = runner_of(store, results, speech)
+    assert await runner.run(ref, run_s=0.15)
+    counts = (await store.read(ref)).counts
+    assert (counts.running, 0 < counts.queued < 9) == (0, True)
+    assert not await runner.run(ref)
+    assert (await store.read(ref)).status == "done"
+
+
+async def test_one_worker_is_at_a_job_once(store: JobStore, results: ResultStore) -> None:
+    speech = Choosy()
+    speech.plan_s = 0.1
+    ref = await store.create("acme", SPEC, ["hello"])
+    runner = runner_of(store, results, speech)
+    running = asyncio.create_task(runner.run(ref))
+    await asyncio.sleep(0.03)
+    with pytest.raises(AlreadyHere):
+        await runner.run(ref)
+    await running
+    assert not await runner.run(ref)
+
+
+async def test_a_cancelled_run_gives_its_texts_back(store: JobStore, results: ResultStore) -> None:
+    speech = Choosy()
+    speech.plan_s = 30
+    ref = await store.create("acme", SPEC, ["one", "two", "three"])
+    running = asyncio.create_task(runner_of(store, results, speech).run(ref))
+    while len(speech.spoken) < 2:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    counts = (await store.read(ref)).counts
+    assert (counts.queued, counts.running) == (3, 0)
+    lease = await store.take(ref)
+    assert lease is not None
+    assert lease.taken == 1, "its tries are not spent"
+
+
+async def test_a_cancelled_job_ends_its_run(store: JobStore, results: ResultStore) -> None:
+    speech = Choosy()
+    speech.plan_s = 0.1
+    ref = await store.create("acme", SPEC, [f"t{n}" for n in range(20)])
+    running = asyncio.create_task(runner_of(store, results, speech).run(ref))
+    await asyncio.sleep(0.05)
+    await store.cancel(ref)
+    assert not await running
+    assert len(speech.spoken) == 2
+    assert (await store.read(ref)).counts.succeeded == 2
+
+
+@pytest.mark.alone
+async def test_a_run_renews_its_leases_and_leaves_a_text_that_was_given_to_somebody_else(
+    store: JobStore, results: ResultStore, state: Redis
+) -> None:
+    speech = Choosy()
+    speech.plan_s = 3.0
+    ref = await store.create("acme", SPEC, ["mine", "lost"])
+    leases, holders = (Keys.job("acme", ref.job_id, part) for part in ("leases", "holders"))
+    running = asyncio.create_task(runner_of(store, results, speech).run(ref))
+    while len(speech.spoken) < 2:
+        await asyncio.sleep(0.01)
+    await state.zadd(leases, {"0": 1})
+    await cast(Awaitable[int], state.hset(holders, "1", "another"))
+    await asyncio.sleep(2.3)
+    ends_ms = await state.zscore(leases, "0")
+    assert ends_ms is not None
+    assert ends_ms / 1000 > time.time() + 5
+    assert speech.at_once == 1, "the other is not spoken on"
+    assert not await running
+    counts = (await store.read(ref)).counts
+    assert (counts.succeeded, counts.running) == (1, 1)
+
+
+@pytest.mark.alone
+async def test_a_run_outlives_an_outage_of_the_database(
+    store: JobStore, results: ResultStore, redis_state: EmbeddedRedis
+) -> None:
+    speech = Choosy()
+    speech.plan_s = 0.05
+    ref = await store.create("acme", SPEC, [f"t{n}" for n in range(20)])
+    running = asyncio.create_task(runner_of(store, results, speech).run(ref))
+    await asyncio.sleep(0.1)
+    await redis_state.stop()
+    await asyncio.sleep(0.5)
+    await redis_state.start()
+    async with asyncio.timeout(15):
+        await running
+    record = await store.read(ref)
+    assert (record.status, record.counts.succeeded) == ("done", 20)

@@ -1,0 +1,239 @@
+"""A run: one worker's turn at a job, text by text, until none waits or its minute is over."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Final, TypeVar
+
+import structlog
+
+from core.bulk import BulkSpeaker, failed
+from core.errors import GaveUp, JobNotFound, SeiketsuError, StoreError
+from core.job_store import HEARTBEAT_S, JobStore
+from core.jobs import ORIGIN_OF_KIND, ItemResult, JobRecord, JobRef, Lease
+from core.speech import SpeechRequest
+
+RUN_S: Final = 50.0
+"""A run takes no new text after this; a successor goes on."""
+MOST_TAKES: Final = 5
+"""A text that was handed out this often without a result has failed: it may end its workers."""
+_BUSY_PATIENCE_S: Final = 30.0
+"""How long a text that is refused for load is tried again within a run."""
+_STORE_PATIENCE_S: Final = 60.0
+"""How long the job store may be away before a run is given up."""
+_RELEASE_S: Final = 3.0
+_TAKE_S: Final = 1.0
+"""How long a worker that ends waits to learn what it was given last."""
+_LONGEST_PAUSE_S: Final = 1.0
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("seiketsu.workers")
+
+
+class AlreadyHere(Exception):
+    """This worker is at that job already: a second run would share the same places."""
+
+
+class Runner:
+    """All runs of one worker process; they share its places for texts spoken at once."""
+
+    def __init__(self, store: JobStore, speaker: BulkSpeaker, *, concurrency: int) -> None:
+        self._store = store
+        self._speaker = speaker
+        self._places = asyncio.Semaphore(concurrency)
+        self._at: set[JobRef] = set()
+
+    async def run(self, ref: JobRef, *, run_s: float = RUN_S) -> bool:
+        """Work on a job. Whether texts still waited when the time was over.
+
+        Cancelled, it gives back what it holds, so that others go on at once.
+
+        Raises:
+            AlreadyHere: a run of the same job is under way in this process.
+            StoreError: the job store was away for too long.
+        """
+        if ref in self._at:
+            raise AlreadyHere
+        self._at.add(ref)
+        try:
+            return await self._run(ref, run_s)
+        finally:
+            self._at.discard(ref)
+
+    async def _run(self, ref: JobRef, run_s: float) -> bool:
+        try:
+            record = await patiently(lambda: self._store.read(ref))
+        except JobNotFound:
+            return False
+        if record.status not in ("queued", "running"):
+            return False
+        return await _Run(self._store, self._speaker, self._places, record).work(run_s)
+
+
+class _Run:
+    def __init__(
+        self,
+        store: JobStore,
+        speaker: BulkSpeaker,
+        places: asyncio.Semaphore,
+        record: JobRecord,
+    ) -> None:
+        self._store = store
+        self._speaker = speaker
+        self._places = places
+        self._record = record
+        self._ref = record.ref
+        self._at_work: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
+        self._given_back = False
+        self._taking: asyncio.Task[Lease | None] | None = None
+
+    async def work(self, run_s: float) -> bool:
+        beating = asyncio.create_task(self._beat(), name="job-heartbeat")
+        try:
+            end_s = time.monotonic() + run_s
+            while True:
+                self._given_back = False
+                more = await self._take_until(end_s)
+                while self._at_work:
+                    await asyncio.wait([task for _, task in self._at_work.values()])
+                if more or not self._given_back:
+                    return more
+        finally:
+            beating.cancel()
+            await asyncio.wait([beating])
+            await self._let_go()
+
+    async def _take_until(self, end_s: float) -> bool:
+        while time.monotonic() < end_s:
+            await self._places.acquire()
+            started = False
+            try:
+                lease = await self._take()
+                if lease is None:
+                    return False
+                task = asyncio.create_task(self._one(lease), name="job-item")
+                self._at_work[lease.index] = (lease, task)
+                task.add_done_callback(partial(self._ended, lease))
+                started = True
+            finally:
+                if not started:
+                    self._places.release()
+        return True
+
+    async def _take(self) -> Lease | None:
+        """Take a text. A worker that ends meanwhile still learns what it was given."""
+        self._taking = asyncio.create_task(
+            patiently(lambda: self._store.take(self._ref)), name="job-take"
+        )
+        lease = await asyncio.shield(self._taking)
+        self._taking = None
+        return lease
+
+    def _ended(self, lease: Lease, _: asyncio.Task[None]) -> None:
+        self._places.release()
+        known = self._at_work.get(lease.index)
+        if known is not None and known[0] is lease:
+            del self._at_work[lease.index]
+
+    async def _one(self, lease: Lease) -> None:
+        try:
+            result = await self._spoken(lease)
+            if result is None:
+                await patiently(lambda: self._store.give_back(self._ref, [lease], unspent=False))
+                self._given_back = True
+            else:
+                await patiently(lambda: self._store.finish(self._ref, lease, result))
+        except Exception as error:
+            # The lease ends by itself and the text waits again; the run goes on.
+            _log.error(
+                "job_item_broken",
+                job=self._ref.job_id,
+                index=lease.index,
+                error_type=type(error).__name__,
+                error=error.code if isinstance(error, SeiketsuError) else "internal_error",
+            )
+
+    async def _spoken(self, lease: Lease) -> ItemResult | None:
+        """The result of a text; None where it shall be tried another time."""
+        if lease.taken > MOST_TAKES:
+            return failed(GaveUp())
+        spec = self._record.spec
+        pregenerate = spec.kind == "pregenerate"
+        request = SpeechRequest(
+            tenant=self._ref.tenant,
+            text=lease.text,
+            agent_id=spec.agent_id,
+            language=spec.language,
+            output_format=spec.output_format,
+            optimize_for_speed=spec.optimize_for_speed,
+            origin=ORIGIN_OF_KIND[spec.kind],
+            common=pregenerate,
+        )
+        result = await self._speaker.speak(
+            request,
+            "req_" + secrets.token_hex(8),
+            patience_s=_BUSY_PATIENCE_S,
+            keep=not pregenerate,
+            keep_s=max(1, int(self._record.expires_unix_s - time.time())),
+        )
+        if result.state == "failed" and result.retryable and lease.taken < MOST_TAKES:
+            return None
+        return result
+
+    async def _beat(self) -> None:
+        while True:
+            leases = [lease for lease, _ in self._at_work.values()]
+            try:
+                for index in await self._store.beat(self._ref, leases):
+                    known = self._at_work.get(index)
+                    if known is not None and known[0] in leases:
+                        known[1].cancel()
+            except StoreError as error:
+                _log.warning("job_heartbeat_missed", job=self._ref.job_id, error=error.code)
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _let_go(self) -> None:
+        """End what is under way and give it back; bounded, for the worker may be ending."""
+        left = list(self._at_work.values())
+        leases = [lease for lease, _ in left]
+        for _, task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait([task for _, task in left], timeout=_RELEASE_S)
+        if self._taking is not None:
+            await asyncio.wait([self._taking], timeout=_TAKE_S)
+            self._taking.cancel()
+            await asyncio.wait([self._taking])
+            if not self._taking.cancelled() and self._taking.exception() is None:
+                lease = self._taking.result()
+                leases += [lease] if lease is not None else []
+        if not leases:
+            return
+        try:
+            async with asyncio.timeout(_RELEASE_S):
+                await patiently(lambda: self._store.give_back(self._ref, leases, unspent=True))
+        except (StoreError, TimeoutError):
+            _log.warning("job_leases_left_to_end", job=self._ref.job_id, leases=len(leases))
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask the job store, again and again while it is away for up to a minute.
+
+    Raises:
+        StoreError: it was away for longer.
+    """
+    until_s = time.monotonic() + _STORE_PATIENCE_S
+    pause_s = 0.1
+    while True:
+        try:
+            return await ask()
+        except StoreError:
+            if time.monotonic() + pause_s > until_s:
+                raise
+        await asyncio.sleep(pause_s)
+        pause_s = min(_LONGEST_PAUSE_S, pause_s * 2)

@@ -1,0 +1,49 @@
+"""Every worker looks after all jobs: what a dead one held waits again, and somebody is called."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+from arq.connections import ArqRedis
+from redis.exceptions import RedisError
+
+from core.errors import JobNotFound, StoreError
+from core.job_store import JobStore
+from core.jobs import TASK_OF_KIND
+from workers.queue import call_worker
+
+SWEEP_EVERY_S: Final = 2.0
+_ONE_SWEEP_S: Final = 30.0
+
+_log = structlog.get_logger("seiketsu.workers")
+
+
+async def sweep_for_ever(store: JobStore, queue: ArqRedis) -> None:
+    """Sweep every `SWEEP_EVERY_S` seconds; an outage of the database is waited out."""
+    while True:
+        try:
+            async with asyncio.timeout(_ONE_SWEEP_S):
+                await sweep_once(store, queue)
+        except (StoreError, RedisError, OSError) as error:  # OSError: TimeoutError too
+            _log.warning("sweep_missed", error_type=type(error).__name__)
+        except Exception as error:
+            _log.error("sweep_broken", error_type=type(error).__name__)
+        await asyncio.sleep(SWEEP_EVERY_S)
+
+
+async def sweep_once(store: JobStore, queue: ArqRedis) -> int:
+    """Return ended leases and call a worker to each job that has nobody. How many were called."""
+    found = await store.sweep()
+    called = 0
+    for ref in found.unattended:
+        try:
+            record = await store.read(ref)
+        except JobNotFound:
+            continue
+        await call_worker(queue, TASK_OF_KIND[record.spec.kind], ref)
+        called += 1
+    if found.returned or called:
+        _log.info("swept", returned=found.returned, called=called)
+    return called
