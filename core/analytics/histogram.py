@@ -6,6 +6,8 @@ import math
 from array import array
 from typing import Final
 
+from core.analytics.figures import HistogramFigures
+
 _ERROR: Final = 0.01
 _GAMMA: Final = (1 + _ERROR) / (1 - _ERROR)
 _LOG_GAMMA: Final = math.log(_GAMMA)
@@ -57,6 +59,22 @@ class Histogram:
         self.total += other.total
         self.lowest = min(self.lowest, other.lowest)
         self.highest = max(self.highest, other.highest)
+
+    def export(self) -> HistogramFigures:
+        """Everything it counted, for `add_figures` of another."""
+        held = tuple((index, count) for index, count in enumerate(self._buckets) if count)
+        return (self.count, self.total, self.lowest, self.highest, held)
+
+    def add_figures(self, figures: HistogramFigures) -> None:
+        """Add what another one exported; a bucket that does not exist here is left out."""
+        count, total, lowest, highest, held = figures
+        for index, number in held:
+            if 0 <= index < _BUCKETS:
+                self._buckets[index] += number
+        self.count += count
+        self.total += total
+        self.lowest = min(self.lowest, lowest)
+        self.highest = max(self.highest, highest)
 
     def quantile(self, fraction: float) -> float | None:
         """The value that `fraction` (0 to 1) of all do not exceed (nearest rank); None if empty."""

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
 import structlog
 
+from core.analytics.anomaly import AnomalyWatch
+from core.analytics.figures import MAX_LANGUAGES, Figures, LanguageFigures
 from core.analytics.histogram import Histogram
+from core.analytics.providers import ProviderWatch
 from core.speech import SpeechTrace
 
 CLIENT_GONE: Final = "client_gone"
@@ -19,6 +23,14 @@ CLIENT_GONE: Final = "client_gone"
 _MOST_NAMES: Final = 64
 _OTHER: Final = "other"
 _LONGEST_NAME: Final = 64
+
+
+_COUNTS: Final = (
+    *("requests", "warmups", "cached", "fallbacks", "characters", "audio_bytes"),
+    *("redis_trips", "failures", "abandoned"),
+)
+_NAMES: Final = ("errors", "providers", "sources", "refused")
+_HISTOGRAMS: Final = ("first_audio_cached", "first_audio_uncached", "processing", "quality")
 
 
 class _Language(msgspec.Struct):
@@ -55,11 +67,20 @@ class Recorder:
         self._failures = 0
         self._abandoned = 0
         self._refused: Counter[str] = Counter()
+        self.providers = ProviderWatch()
+        self.anomalies = AnomalyWatch()
+        self.tell: Callable[[SpeechTrace], None] | None = None
+        """Told of every finished request; never waits."""
 
     def record(self, trace: SpeechTrace) -> None:
         """Count a finished request and log it. Never raises and never waits."""
         try:
             source = _source(trace)
+            if trace.segments:
+                self.providers.observe(trace)
+            self.anomalies.observe(trace, abandoned=trace.error_code == CLIENT_GONE)
+            if self.tell is not None:
+                self.tell(trace)
             if trace.origin == "warmup":
                 self._warmups += 1
             else:
@@ -103,6 +124,7 @@ class Recorder:
             "first_audio_uncached_ms": self._first_audio_uncached.summary(),
             "processing_ms": self._processing.summary(),
             "quality_score": self._quality.summary(),
+            "anomalies": [msgspec.structs.asdict(one) for one in self.anomalies.found()],
             "languages": {
                 name: {
                     "requests": one.requests,
@@ -112,6 +134,39 @@ class Recorder:
                 for name, one in self._languages.items()
             },
         }
+
+    def export(self) -> Figures:
+        """Everything counted, for `merge` of a recorder in another process."""
+        languages = list(self._languages.items())[:MAX_LANGUAGES]
+        return Figures(
+            since_unix_s=self._since_unix_s,
+            counts={name: getattr(self, f"_{name}") for name in _COUNTS},
+            names={name: dict(getattr(self, f"_{name}")) for name in _NAMES},
+            histograms={name: getattr(self, f"_{name}").export() for name in _HISTOGRAMS},
+            languages={
+                name: LanguageFigures(one.requests, one.errors, one.first_audio.export())
+                for name, one in languages
+            },
+        )
+
+    def merge(self, figures: Figures) -> None:
+        """Add what another recorder exported."""
+        self._since_unix_s = min(self._since_unix_s, figures.since_unix_s)
+        for name in _COUNTS:
+            mine = getattr(self, f"_{name}")
+            setattr(self, f"_{name}", mine + figures.counts.get(name, 0))
+        for kind in _NAMES:
+            counter: Counter[str] = getattr(self, f"_{kind}")
+            for name, count in figures.names.get(kind, {}).items():
+                counter[_name(counter, name)] += count
+        for name in _HISTOGRAMS:
+            if name in figures.histograms:
+                getattr(self, f"_{name}").add_figures(figures.histograms[name])
+        for name, told in figures.languages.items():
+            language = self._language(name)
+            language.requests += told.requests
+            language.errors += told.errors
+            language.first_audio.add_figures(told.first_audio)
 
     def _count(self, trace: SpeechTrace, source: str) -> None:
         self._requests += 1

@@ -10,8 +10,14 @@ from typing import Any, Final
 import msgspec
 
 from core.audio.formats import ALIASES, FORMATS, content_types
+from gateway.docs.session import REFUSALS as SESSION_REFUSALS
+from gateway.docs.session import SESSION_PATH, session_operation, session_schemas
 from gateway.errors import STATUS, ErrorBody, ErrorRow, error_table
 from gateway.messages import SynthesizeReply, SynthesizeRequest
+from gateway.messages_agents import AgentBody, AgentChange, PhrasesBody
+from gateway.messages_jobs import BulkRequest, PregenerateRequest
+from gateway.messages_quality import AnalyzeRequest
+from gateway.messages_session import SessionRequest
 
 _REF: Final = "#/components/schemas/{name}"
 _PREFIX: Final = "/api/v1/voice"
@@ -38,6 +44,18 @@ SECURITY_SCHEMES: Final = {
 }
 SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"xiApiKey": []}, {}]
 
+_BODIES: Final[dict[str, type[msgspec.Struct]]] = {
+    "createAgent": AgentBody,
+    "putAgent": AgentBody,
+    "changeAgent": AgentChange,
+    "putPhrases": PhrasesBody,
+    "analyzeQuality": AnalyzeRequest,
+    "synthesizeBulk": BulkRequest,
+    "pregenerate": PregenerateRequest,
+    "openSession": SessionRequest,
+}
+"""The JSON body of ordinary routes by `operation_id`: they decode it themselves."""
+
 _ACCEPTED: Final = ", ".join(f"`{kind}`" for kind in ("audio/*", *content_types()))
 _AUDIO_PATH: Final = f"{_PREFIX}/audio/{{audio_id}}"
 
@@ -47,17 +65,21 @@ _EXAMPLE: Final = {"text": "Hello! How can I help you today?", "voice_agent_id":
 def complete_schema(generated: dict[str, Any]) -> dict[str, Any]:
     """Litestar's document with the synthesis routes and the error table added."""
     _, components = msgspec.json.schema_components(
-        [SynthesizeRequest, SynthesizeReply, ErrorBody], ref_template=_REF
+        [SynthesizeRequest, SynthesizeReply, ErrorBody, *set(_BODIES.values())], ref_template=_REF
     )
     known = generated.get("components", {})
     return {
         **generated,
         "info": {**generated["info"], "description": _description(error_table())},
-        "paths": {**_speech_paths(), **_with_audio_types(generated.get("paths", {}))},
+        "paths": {
+            **_speech_paths(),
+            **_session_paths(),
+            **_with_bodies(_with_audio_types(generated.get("paths", {}))),
+        },
         "components": {
             **known,
             # Litestar names its copies of the same structs alike; those of msgspec are exact.
-            "schemas": {**known.get("schemas", {}), **components},
+            "schemas": {**known.get("schemas", {}), **components, **session_schemas()},
             "securitySchemes": SECURITY_SCHEMES,
         },
     }
@@ -113,6 +135,20 @@ def _with_audio_types(paths: dict[str, Any]) -> dict[str, Any]:
     return {**paths, _AUDIO_PATH: {"get": {**operation, "responses": responses}}}
 
 
+def _with_bodies(paths: dict[str, Any]) -> dict[str, Any]:
+    """Litestar does not see the bodies that routes decode themselves."""
+    found: dict[str, Any] = {}
+    for path, item in paths.items():
+        found[path] = {}
+        for method, operation in item.items():
+            body = _BODIES.get(operation.get("operationId", ""))
+            if body is not None:
+                schema = {"application/json": {"schema": _ref(body.__name__)}}
+                operation = {**operation, "requestBody": {"required": True, "content": schema}}
+            found[path][method] = operation
+    return found
+
+
 def _speech_paths() -> dict[str, Any]:
     return {
         f"{_PREFIX}/synthesize": {
@@ -134,6 +170,13 @@ def _speech_paths() -> dict[str, Any]:
             )
         },
     }
+
+
+def _session_paths() -> dict[str, Any]:
+    operation = session_operation()
+    refusals = {str(status): _refusal(status, text) for status, text in SESSION_REFUSALS.items()}
+    responses = {**operation["responses"], **refusals}
+    return {SESSION_PATH: {"get": {**operation, "security": SECURITY, "responses": responses}}}
 
 
 def _operation(

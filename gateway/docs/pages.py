@@ -54,6 +54,9 @@ _PAGE: Final = f"""<!DOCTYPE html>
 </html>
 """.encode()
 
+CLIENT: Final = "voice-streaming-client.js"
+"""The client of sessions for programs in JavaScript."""
+
 _TYPES: Final = {
     "swagger-ui.css": "text/css",
     "swagger-ui-bundle.js": "text/javascript",
@@ -67,7 +70,14 @@ def openapi_config() -> OpenAPIConfig:
         title=TITLE,
         version=API_VERSION,
         path="/docs",
-        tags=[Tag(name="Speech"), Tag(name="Monitoring"), Tag(name="Health")],
+        tags=[
+            Tag(name="Speech"),
+            Tag(name="Agents"),
+            Tag(name="Sessions"),
+            Tag(name="Jobs"),
+            Tag(name="Monitoring"),
+            Tag(name="Health"),
+        ],
         render_plugins=[_Page(), _Document()],
         openapi_router=Router(
             "/docs",
@@ -134,6 +144,8 @@ def _static_files() -> dict[str, _File]:
     folder = Path(package.submodule_search_locations[0]) / "static"
     bodies = {name: ((folder / name).read_bytes(), kind) for name, kind in _TYPES.items()}
     bodies["start.js"] = (_START, "text/javascript")
+    client = Path(__file__).with_name(CLIENT)
+    bodies[CLIENT] = (client.read_bytes(), "text/javascript")
     return {
         name: _File(body, kind, f'"{hashlib.blake2b(body, digest_size=16).hexdigest()}"')
         for name, (body, kind) in bodies.items()

@@ -13,6 +13,7 @@ from litestar.openapi.datastructures import ResponseSpec
 from gateway.edge import Edge
 from gateway.errors import ErrorBody
 from gateway.messages import Health, Performance
+from gateway.routes.detailed import cluster_performance
 
 READY_TIMEOUT_S: Final = 2.0
 STORES: Final = ("state_store", "cache_store")
@@ -33,6 +34,8 @@ def health_routes(edge: Edge) -> list[HTTPRouteHandler]:
         responses={503: ResponseSpec(Health, description="It cannot")},
     )
     async def ready() -> Response[Health]:
+        if edge.draining.is_set():
+            return Response(Health("draining"), status_code=503)
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 checks = await edge.runtime.ready()
@@ -54,7 +57,7 @@ def performance_route(edge: Edge) -> HTTPRouteHandler:
         "/performance",
         operation_id="getPerformance",
         tags=["Monitoring"],
-        summary="What this process has measured",
+        summary="What this process has measured, and all of them together",
         description="Percentiles are within 1 % of a measured value and count from the start of "
         "the process (`since_unix_s`). Warm-ups are not counted as demand.",
         guards=[edge.gate.guard],
@@ -71,6 +74,7 @@ def performance_route(edge: Edge) -> HTTPRouteHandler:
             under_way=edge.runtime.gauges(),
             process_id=os.getpid(),
             measured=edge.runtime.recorder.snapshot(),
+            cluster=await cluster_performance(edge),
         )
 
     return performance

@@ -9,15 +9,19 @@ from contextlib import asynccontextmanager
 
 from redis.asyncio import Redis
 
+from core.agent_store import AgentStore
+from core.agents import AgentSnapshot
 from core.analytics.recorder import Recorder
 from core.cache.envelope import RenditionEntry
 from core.deadline import Deadline
 from core.errors import TextEmpty, UnknownAgent
+from core.phrases import PhraseStore
 from core.redis import open_redis
 from core.results import ResultStore
 from core.settings import Settings
 from core.signing import SigningKey
 from core.speech import Origin, Provenance, SegmentResult, SpeechPlan, SpeechRequest, SpeechTrace
+from core.text.languages import Language
 from gateway.ports import Runtime, RuntimeFactory
 
 PROVENANCE = Provenance(provider="fake", voice="v1", model="m1", language="en")
@@ -138,11 +142,18 @@ class FakeRuntime:
 
     def __init__(self, service: FakeSpeech, redis: Redis, settings: Settings) -> None:
         self.service = service
+        self.state = redis
         key = SigningKey(b"k" * 32, shared=True)
         self.results = ResultStore(redis, key, settings.cache.result_ttl_s)
         self.recorder = Recorder()
+        agents = AgentSnapshot()
+        self.agent_store = AgentStore(redis, agents)
+        self.phrases = PhraseStore(redis, agents)
         self.checks = {"local_voice": True, "state_store": True}
         self.ready_after_s = 0.0
+
+    async def spoken_offline(self) -> dict[Language, bool | None]:
+        return {"en": True, "es": True, "zh": False}
 
     def gauges(self) -> dict[str, int]:
         return {"flights": 0}

@@ -15,6 +15,9 @@ from gateway.app import create_app
 from gateway.ports import RuntimeFactory
 from gateway.server import uvicorn_config
 
+STANDING = frozenset({"session-parting", "cluster-report"})
+"""Tasks that an open gateway always has."""
+
 
 class Gateway:
     """The app, served; `base` is its URL. Use as a context manager."""
@@ -30,8 +33,11 @@ class Gateway:
         self.port: int = self._listener.getsockname()[1]
         self.base = f"http://127.0.0.1:{self.port}"
         self.voice = f"{self.base}/api/v1/voice"
+        self._draining = asyncio.Event()
         config = uvicorn_config(
-            create_app(settings, factory), settings, request_timeout_s=request_timeout_s
+            create_app(settings, factory, draining=self._draining),
+            settings,
+            request_timeout_s=request_timeout_s,
         )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -64,6 +70,11 @@ class Gateway:
         self._listener.close()
         assert not self._thread.is_alive(), "the gateway did not end"
 
+    def drain(self) -> None:
+        """Say that the gateway is going to end, as its server does first."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._draining.set)
+
     def tasks(self) -> set[str]:
         """Tasks of the gateway's loop, without uvicorn's own two."""
         assert self._loop is not None
@@ -74,6 +85,7 @@ class Gateway:
                 f"{task.get_name()} {task.get_coro()!r}"
                 for task in asyncio.all_tasks()
                 if task is not this
+                and task.get_name() not in STANDING
                 and "main" not in repr(task.get_coro())
                 and "LifespanOn" not in repr(task.get_coro())
             }

@@ -1,0 +1,141 @@
+"""The handshake of a session: who asks, for what, and how it is refused.
+
+It is refused before the connection becomes a WebSocket, so that the client gets the status and the
+body that every error has.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+from urllib.parse import parse_qsl
+
+import msgspec
+from litestar.types import Scope
+
+from core.agents import DEFAULT_AGENTS
+from core.errors import InvalidRequest, KeyInUrl, TokenInvalid
+from core.session_tokens import SessionTokens, TokenGrant
+from core.speech import SpeechRequest
+from core.text.languages import AUTO, language_of
+from gateway.auth import Principal
+from gateway.edge import Edge
+from gateway.errors import PathNotFound
+from gateway.messages_session import SESSION_ID_PATTERN
+
+SUBPROTOCOL: Final = "seiketsu"
+TOKEN_PROTOCOL: Final = "seiketsu.token."  # noqa: S105 - a name, no token
+_SESSION_ID: Final = re.compile(SESSION_ID_PATTERN)
+DEFAULT_AGENT: Final = DEFAULT_AGENTS[0].id
+_KEY_NAMES: Final = frozenset(
+    {"key", "api_key", "apikey", "api-key", "xi-api-key", "xi_api_key", "authorization"}
+)
+_KEY_HEADERS: Final = frozenset({b"authorization", b"xi-api-key"})
+_PARAMETERS: Final = frozenset({"voice_agent_id", "language", "token"})
+_PROBE: Final = "Hello."
+
+
+class Opening(msgspec.Struct, frozen=True):
+    """A session that may be opened."""
+
+    principal: Principal
+    session_id: str
+    voice_agent_id: str
+    language: str
+    """One of ours, or `auto`."""
+    subprotocol: str | None
+
+
+async def open_session(edge: Edge, scope: Scope) -> Opening:
+    """Decide about a handshake.
+
+    Raises:
+        RequestError, AccessError: it is refused.
+        StoreError: it brings a token, and the state database does not answer.
+    """
+    if not is_session_path(scope):
+        raise PathNotFound()
+    asked = _query(scope["query_string"])
+    headers = dict(scope["headers"])
+    offered: list[str] = list(scope.get("subprotocols", []))  # type: ignore[call-overload]
+    session_id = scope["path"].strip("/")
+    if not _SESSION_ID.fullmatch(session_id):
+        raise InvalidRequest("A session id is 1 to 128 letters, digits, `_`, `.`, `:` or `-`.")
+    token = _token(asked, offered)
+    if token is None:
+        principal = edge.gate.admit(headers)
+        grant = None
+    else:
+        by_headers = not edge.gate.has_keys or not _KEY_HEADERS.isdisjoint(headers)
+        other = edge.gate.admit(headers) if by_headers else None
+        grant = await _redeem(edge, token, session_id, other)
+        principal = Principal(grant.tenant, grant.key_id)
+    agent = asked.get("voice_agent_id") or (grant and grant.voice_agent_id) or DEFAULT_AGENT
+    language = asked.get("language") or (grant and grant.language) or AUTO
+    return Opening(
+        principal=principal,
+        session_id=session_id,
+        voice_agent_id=agent,
+        language=await known(edge, principal.tenant, agent, language),
+        subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None,
+    )
+
+
+def is_session_path(scope: Scope) -> bool:
+    """Whether the path below the mount is one of ours: a mount gets what only begins like it."""
+    return scope["path"].startswith("/")
+
+
+async def known(edge: Edge, tenant: str, agent: str, language: str) -> str:
+    """The language as one of ours or `auto`, after a look whether the agent exists and speaks it.
+
+    Raises:
+        UnknownAgent, UnsupportedLanguage: it does not.
+        InvalidRequest: one of them is too long to be a name.
+    """
+    if len(agent) > 128 or not 2 <= len(language) <= 35:
+        raise InvalidRequest("`voice_agent_id` or `language` is of the wrong length.")
+    named = None if language.lower() == AUTO else language
+    await edge.runtime.service.plan(
+        SpeechRequest(tenant=tenant, text=_PROBE, agent_id=agent, language=named)
+    )
+    return AUTO if named is None else (language_of(named) or named)
+
+
+def _query(query: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query.decode("ascii"), keep_blank_values=True, max_num_fields=16)
+    except ValueError as error:
+        raise InvalidRequest("The query cannot be read.") from error
+    names = [name for name, _ in pairs]
+    if any(name.lower() in _KEY_NAMES for name in names):
+        raise KeyInUrl()
+    if len(set(names)) != len(names) or not _PARAMETERS.issuperset(names):
+        raise InvalidRequest(f"The query may hold, once each: {', '.join(sorted(_PARAMETERS))}.")
+    return dict(pairs)
+
+
+def _token(asked: dict[str, str], offered: list[str]) -> str | None:
+    token = asked.get("token")
+    for name in offered:
+        if name.startswith(TOKEN_PROTOCOL):
+            token = token or name.removeprefix(TOKEN_PROTOCOL)
+            if SUBPROTOCOL not in offered:
+                raise InvalidRequest(
+                    f"Offer the subprotocol `{SUBPROTOCOL}` beside the one with the token."
+                )
+    return token
+
+
+async def _redeem(edge: Edge, token: str, session_id: str, other: Principal | None) -> TokenGrant:
+    grant = await SessionTokens(edge.runtime.state).redeem(token)
+    if grant.session_id != session_id:
+        raise TokenInvalid("The token was given for another session id.")
+    if other is not None and grant.tenant != other.tenant:
+        raise TokenInvalid()
+    return grant
+
+
+def accept_event(opening: Opening) -> Any:
+    """The ASGI event that makes the connection a WebSocket."""
+    return {"type": "websocket.accept", "subprotocol": opening.subprotocol, "headers": []}

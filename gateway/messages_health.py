@@ -1,0 +1,106 @@
+"""The reply of `GET /streaming/health/detailed`, as structs."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Status = Literal["healthy", "degraded", "unhealthy"]
+
+
+class VoiceProcessing(msgspec.Struct, frozen=True):
+    """What makes speech in this process."""
+
+    status: Status
+    local_voice: bool
+    state_store: bool
+    cache_store: bool
+    requests_under_way: int
+    under_way: Annotated[
+        dict[str, int], Meta(description="Calls, audio and places in use at this moment.")
+    ]
+
+
+class ProviderHealth(msgspec.Struct, frozen=True):
+    """The voice provider as this process knows it; no call is made to find out."""
+
+    status: Annotated[
+        Literal["healthy", "degraded", "unknown", "not_configured"],
+        Meta(description="`degraded`: its last call failed or was too slow. `unknown`: not used."),
+    ]
+    configured: bool
+    last_success_unix_s: float | None
+    last_failure_unix_s: float | None
+    last_failure_code: str | None
+    failures_in_a_row: int
+
+
+class OverallHealth(msgspec.Struct, frozen=True):
+    """The parts, and the worst of them."""
+
+    overall_status: Status
+    voice_processing: VoiceProcessing
+    elevenlabs_service: ProviderHealth
+
+
+class StreamingConnection(msgspec.Struct, frozen=True):
+    """One open session of your tenant."""
+
+    session_id: str
+    voice_agent_id: str
+    language: str
+    connected_at: Annotated[str, Meta(description="UTC, ISO 8601.")]
+    requests: int
+    process: str
+
+
+class StreamingConnections(msgspec.Struct, frozen=True):
+    """The open sessions of all processes."""
+
+    active_count: Annotated[int, Meta(description="Of all tenants.")]
+    connections: Annotated[
+        list[StreamingConnection],
+        Meta(description="Your tenant's; of each process the 200 newest at most."),
+    ]
+
+
+class PerformanceSummary(msgspec.Struct, frozen=True):
+    """All processes together, since each began."""
+
+    target_response_time_ms: int
+    average_response_time_ms: Annotated[
+        float | None, Meta(description="Mean time to the first audio; null: nothing was asked.")
+    ]
+    cache_hit_rate: Annotated[
+        float | None, Meta(description="Percent of the replies; null: nothing was asked.")
+    ]
+
+
+class ProcessSummary(msgspec.Struct, frozen=True):
+    """One gateway process that told of itself within five seconds."""
+
+    process: str
+    host: str
+    process_id: int
+    started_at: str
+    active_connections: int
+    requests: int
+
+
+class DetailedHealth(msgspec.Struct, frozen=True):
+    """How the installation is."""
+
+    overall_health: OverallHealth
+    streaming_connections: StreamingConnections
+    performance_summary: PerformanceSummary
+    processes: list[ProcessSummary]
+
+
+class ClusterPerformance(msgspec.Struct, frozen=True):
+    """All gateway processes together."""
+
+    processes: int
+    active_connections: int
+    measured: dict[str, Any]

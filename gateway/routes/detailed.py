@@ -1,0 +1,167 @@
+"""`GET /streaming/health/detailed`: the whole installation, as far as this process can tell."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+from litestar import Request
+from litestar.handlers import HTTPRouteHandler, get
+from litestar.openapi.datastructures import ResponseSpec
+
+from core.cluster import ProcessReport, total
+from gateway.edge import Edge
+from gateway.errors import ErrorBody
+from gateway.messages_health import (
+    ClusterPerformance,
+    DetailedHealth,
+    OverallHealth,
+    PerformanceSummary,
+    ProcessSummary,
+    ProviderHealth,
+    Status,
+    StreamingConnection,
+    StreamingConnections,
+    VoiceProcessing,
+)
+
+_READY_S = 2.0
+_PROVIDER = "elevenlabs"
+
+
+def detailed_route(edge: Edge) -> HTTPRouteHandler:
+    """`GET /streaming/health/detailed`."""
+
+    @get(
+        "/streaming/health/detailed",
+        operation_id="getDetailedHealth",
+        tags=["Monitoring"],
+        summary="How the installation is: parts, sessions, performance",
+        description="Sessions and performance are those of all gateway processes that share the "
+        "state database. It calls no provider and answers 200 whatever it finds; a balancer asks "
+        "`/health/ready`.",
+        guards=[edge.gate.guard],
+        security=[{"bearer": []}, {"xiApiKey": []}, {}],
+        responses={
+            401: ResponseSpec(ErrorBody, description="No key, or not one of this gateway's"),
+            403: ResponseSpec(ErrorBody, description="Without keys: not from this computer"),
+        },
+    )
+    async def detailed(request: Request[Any, Any, Any]) -> DetailedHealth:
+        tenant = edge.gate.admit(dict(request.scope["headers"])).tenant
+        checks, reports = await asyncio.gather(_checks(edge), edge.cluster.processes())
+        return DetailedHealth(
+            overall_health=_overall(edge, checks),
+            streaming_connections=_connections(reports, tenant),
+            performance_summary=_performance(edge, reports),
+            processes=[_process(report) for report in reports],
+        )
+
+    return detailed
+
+
+async def cluster_performance(edge: Edge) -> ClusterPerformance:
+    """What all gateway processes have measured together."""
+    reports = await edge.cluster.processes()
+    return ClusterPerformance(
+        processes=len(reports),
+        active_connections=sum(report.active_sessions for report in reports),
+        measured=total(reports).snapshot(),
+    )
+
+
+async def _checks(edge: Edge) -> dict[str, bool]:
+    try:
+        async with asyncio.timeout(_READY_S):
+            return await edge.runtime.ready()
+    except TimeoutError:
+        return {}
+
+
+def _overall(edge: Edge, checks: dict[str, bool]) -> OverallHealth:
+    voice = VoiceProcessing(
+        status=_voice_status(checks),
+        local_voice=checks.get("local_voice", False),
+        state_store=checks.get("state_store", False),
+        cache_store=checks.get("cache_store", False),
+        requests_under_way=edge.under_way,
+        under_way=edge.runtime.gauges(),
+    )
+    provider = _provider(edge)
+    overall = voice.status
+    if overall == "healthy" and provider.status == "degraded":
+        overall = "degraded"
+    return OverallHealth(overall, voice, provider)
+
+
+def _voice_status(checks: dict[str, bool]) -> Status:
+    if not checks.get("local_voice", False):
+        return "unhealthy"
+    return "healthy" if all(checks.values()) else "degraded"
+
+
+def _provider(edge: Edge) -> ProviderHealth:
+    seen = edge.runtime.recorder.providers[_PROVIDER]
+    configured = edge.settings.upstream.enabled
+    used = seen.last_success_unix_s is not None or seen.last_failure_unix_s is not None
+    return ProviderHealth(
+        status=(
+            "not_configured"
+            if not configured
+            else "unknown"
+            if not used
+            else "degraded"
+            if seen.failures_in_a_row
+            else "healthy"
+        ),
+        configured=configured,
+        last_success_unix_s=seen.last_success_unix_s,
+        last_failure_unix_s=seen.last_failure_unix_s,
+        last_failure_code=seen.last_failure_code,
+        failures_in_a_row=seen.failures_in_a_row,
+    )
+
+
+def _connections(reports: list[ProcessReport], tenant: str) -> StreamingConnections:
+    return StreamingConnections(
+        active_count=sum(report.active_sessions for report in reports),
+        connections=[
+            StreamingConnection(
+                session_id=one.session_id,
+                voice_agent_id=one.voice_agent_id,
+                language=one.language,
+                connected_at=_iso(one.connected_unix_s),
+                requests=one.requests,
+                process=report.name,
+            )
+            for report in reports
+            for one in report.connections
+            if one.tenant == tenant
+        ],
+    )
+
+
+def _performance(edge: Edge, reports: list[ProcessReport]) -> PerformanceSummary:
+    measured = total(reports).snapshot()
+    rate = measured["cache_hit_rate"]
+    return PerformanceSummary(
+        target_response_time_ms=edge.settings.speech.response_timeout_ms,
+        average_response_time_ms=measured["first_audio_ms"]["mean"],
+        cache_hit_rate=None if rate is None else round(rate * 100, 1),
+    )
+
+
+def _process(report: ProcessReport) -> ProcessSummary:
+    return ProcessSummary(
+        process=report.name,
+        host=report.host,
+        process_id=report.process_id,
+        started_at=_iso(report.started_unix_s),
+        active_connections=report.active_sessions,
+        requests=report.figures.counts.get("requests", 0),
+    )
+
+
+def _iso(unix_s: float) -> str:
+    return datetime.fromtimestamp(unix_s, UTC).isoformat(timespec="milliseconds")

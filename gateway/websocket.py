@@ -1,0 +1,83 @@
+"""uvicorn's WebSocket protocol with bounds on clients that only write.
+
+uvicorn itself answers pings however much waits to be sent already, and collects the pieces of a
+message however many there are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Final
+
+from uvicorn.protocols.utils import ClientDisconnected
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
+
+MAX_FRAME_BYTES: Final = 64 * 1024
+"""Largest message from a client; a larger one closes the session with 1009."""
+_MAX_PIECES: Final = 256
+"""Frames that one message may come in."""
+
+_log = logging.getLogger("uvicorn.websocket")
+
+
+def edge_websocket(send_stall_s: float) -> type[WebSocketsSansIOProtocol]:
+    """A class for `uvicorn.Config(ws=...)`.
+
+    While more waits to be sent than the transport's limit (64 KB) nothing is read from the client;
+    after `send_stall_s` of that the connection is reset. Lines about handshakes are not logged:
+    their URLs may carry a token, and at level debug the frames carry texts.
+    """
+
+    class EdgeWebSocket(WebSocketsSansIOProtocol):
+        _stall: asyncio.TimerHandle | None = None
+
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            if _log.level == logging.NOTSET:
+                _log.setLevel(logging.WARNING)
+            self.logger = _log
+            self.conn.logger = _log
+            self.conn.debug = False
+
+        async def send(self, message: Any) -> None:
+            await self.writable.wait()
+            if self.close_sent and self.handshake_complete:
+                # The server itself has begun to close; uvicorn would call it a fault of ours.
+                raise ClientDisconnected
+            await super().send(message)
+            if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+                # A handshake refused with a body is complete; uvicorn would log it as an error.
+                self.handshake_complete = True
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            if not self.transport.is_closing():
+                self.transport.pause_reading()
+            if self._stall is None:
+                self._stall = self.loop.call_later(send_stall_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            self._drop_stall()
+            super().resume_writing()
+            if not self.read_paused and not self.transport.is_closing():
+                self.transport.resume_reading()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._drop_stall()
+            super().connection_lost(exc)
+
+        def handle_cont(self, event: Frame) -> None:
+            if len(self.frames) >= _MAX_PIECES:
+                self.conn.fail(1008, "a message in too many pieces")
+                self.handle_parser_exception()
+                return
+            super().handle_cont(event)
+
+        def _drop_stall(self) -> None:
+            if self._stall is not None:
+                self._stall.cancel()
+                self._stall = None
+
+    return EdgeWebSocket

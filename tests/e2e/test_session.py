@@ -1,0 +1,91 @@
+"""A conversation with a whole installation, and what quiet ones cost it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import aiohttp
+import psutil
+
+from benchmarks.decoders import decoder_for
+from benchmarks.stack import Stack, open_stack
+
+FIRST = 100
+"""Kept open, so that what the process holds already serves none of the measured."""
+SESSIONS = 400
+MOST_KB = 40.0
+
+
+async def test_a_conversation_with_a_real_voice_and_what_quiet_ones_cost() -> None:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with (
+        open_stack(voice_processes=1) as stack,
+        aiohttp.ClientSession(connector=connector) as client,
+    ):
+        await _talks(stack, client)
+        kilobytes = await _cost_kb(stack, client)
+        print(f"\n{kilobytes:.1f} KB for each of {SESSIONS} quiet sessions")
+        assert kilobytes <= MOST_KB
+
+
+def _url(stack: Stack, session_id: str) -> str:
+    return f"{stack.base_url}/api/v1/voice/streaming/stream/{session_id}"
+
+
+async def _talks(stack: Stack, client: aiohttp.ClientSession) -> None:
+    async with client.ws_connect(_url(stack, "one") + "?language=en") as socket:
+        assert (await socket.receive_json())["type"] == "connection_established"
+        cached = []
+        for _ in range(2):
+            await socket.send_json({"type": "synthesize", "text": "Welcome to our office."})
+            reply = await socket.receive_json()
+            assert reply["type"] == "audio_response", reply
+            metadata = reply["metadata"]
+            decoder = decoder_for(metadata["format"])
+            audio = bytes.fromhex(reply["audio_data"])
+            samples = len(decoder.feed(audio)) + len(decoder.finish())
+            assert (
+                abs(samples / decoder.rate_hz * 1000 - metadata["duration_ms"]) < 120
+            )  # with padding
+            assert metadata["provider"] == "local"
+            assert metadata["first_audio_ms"] < 2000
+            cached.append(metadata["cached"])
+        assert cached == [False, True]
+    found = await _detailed(stack, client)
+    assert found["overall_health"]["overall_status"] == "healthy"
+    assert found["performance_summary"]["cache_hit_rate"] == 50.0
+
+
+async def _detailed(stack: Stack, client: aiohttp.ClientSession) -> dict[str, dict[str, object]]:
+    url = f"{stack.base_url}/api/v1/voice/streaming/health/detailed"
+    async with client.get(url) as reply:
+        found: dict[str, dict[str, object]] = await reply.json()
+        return found
+
+
+async def _cost_kb(stack: Stack, client: aiohttp.ClientSession) -> float:
+    """What one quiet session adds to the memory of the gateway, in KB."""
+    process = psutil.Process(stack.gateway_pid)
+    async with AsyncExitStack() as closing:
+        await _open(stack, client, closing, range(FIRST))
+        before = process.memory_info().rss
+        await _open(stack, client, closing, range(FIRST, FIRST + SESSIONS))
+        grown = process.memory_info().rss - before
+        found = await _detailed(stack, client)
+        assert found["streaming_connections"]["active_count"] == FIRST + SESSIONS
+    return grown / SESSIONS / 1024
+
+
+async def _open(
+    stack: Stack, client: aiohttp.ClientSession, closing: AsyncExitStack, numbers: range
+) -> None:
+    """Open sessions that are each pinged once."""
+    for number in numbers:
+        socket = await closing.enter_async_context(
+            client.ws_connect(_url(stack, f"s{number}"), compress=0)
+        )
+        await socket.receive_json()
+        await socket.send_json({"type": "ping"})
+        assert (await socket.receive_json())["type"] == "pong"
+    await asyncio.sleep(0.2)
