@@ -41,6 +41,11 @@ class Gate:
         require_safe_binding(settings)
         self._keys = _parse_keys(settings.gateway.api_keys)
 
+    @property
+    def has_keys(self) -> bool:
+        """Whether callers need a key."""
+        return bool(self._keys)
+
     def admit(self, headers: Mapping[bytes, bytes]) -> Principal:
         """The principal behind these (lower case) headers.
 

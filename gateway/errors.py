@@ -56,6 +56,13 @@ class RangeNotSatisfiable(RequestError):
     action = "Ask for a range inside the size that `Content-Range` names, or for the whole."
 
 
+class UpgradeRequired(RequestError):
+    """This path is a WebSocket."""
+
+    code = "upgrade_required"
+    action = "Connect with a WebSocket client (`ws://` or `wss://`)."
+
+
 STATUS: Final[dict[str, int]] = {
     "invalid_request": 400,
     "text_empty": 422,
@@ -63,18 +70,32 @@ STATUS: Final[dict[str, int]] = {
     "unsupported_language": 422,
     "unsupported_format": 422,
     "body_too_large": 413,
+    "frame_too_large": 413,
+    "key_in_url": 400,
     "agent_not_found": 404,
+    "agent_exists": 409,
+    "agent_changed": 412,
+    "too_many_agents": 409,
     "audio_not_found": 404,
+    "job_not_found": 404,
+    "too_many_texts": 422,
+    "too_many_jobs": 429,
+    "gave_up": 502,
     "not_found": 404,
     "method_not_allowed": 405,
     "not_acceptable": 406,
     "unsupported_media_type": 415,
     "range_not_satisfiable": 416,
+    "upgrade_required": 426,
     "access_denied": 403,
     "key_required": 401,
     "key_invalid": 401,
+    "token_invalid": 401,
     "origin_refused": 403,
     "busy": 503,
+    "session_busy": 503,
+    "sessions_full": 503,
+    "too_many_sessions": 429,
     "speech_failed": 502,
     "provider_failed": 502,
     "provider_unavailable": 502,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from core.errors import InvalidRequest
+from gateway.messages_health import ClusterPerformance
+
+T = TypeVar("T")
 
 
 class SynthesizeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -98,12 +101,15 @@ class Performance(msgspec.Struct, frozen=True):
     ]
     process_id: int
     measured: dict[str, Any]
+    cluster: Annotated[
+        ClusterPerformance, Meta(description="The same of all gateway processes together.")
+    ]
 
 
 class Health(msgspec.Struct, frozen=True):
     """Whether this process can serve."""
 
-    status: Literal["live", "ready", "degraded", "unavailable"]
+    status: Literal["live", "ready", "degraded", "unavailable", "draining"]
     checks: Annotated[dict[str, bool], Meta(description="Each part this process leans on.")] = {}
 
 
@@ -118,8 +124,17 @@ def decode_request(body: bytes) -> SynthesizeRequest:
     Raises:
         InvalidRequest: it is not JSON, or a field is missing, unknown or of the wrong type.
     """
+    return decode(_decoder, body)
+
+
+def decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """Decode a request body of any kind.
+
+    Raises:
+        InvalidRequest: it is not JSON, or a field is missing, unknown or of the wrong type.
+    """
     try:
-        return _decoder.decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         # An unknown field's own name is part of the message.
         raise InvalidRequest(f"{str(error)[:200]}.") from error

@@ -6,12 +6,17 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from redis.asyncio import Redis
+
+from core.agent_store import AgentStore
 from core.analytics.recorder import Recorder
 from core.cache.envelope import RenditionEntry
 from core.deadline import Deadline
+from core.phrases import PhraseStore
 from core.results import ResultStore
 from core.settings import Settings
 from core.speech import Origin, SpeechPlan, SpeechRequest, SpeechTrace
+from core.text.languages import Language
 
 
 class Speech(Protocol):
@@ -56,7 +61,16 @@ class Runtime(Protocol):
     def results(self) -> ResultStore: ...
 
     @property
+    def state(self) -> Redis: ...
+
+    @property
     def recorder(self) -> Recorder: ...
+
+    @property
+    def agent_store(self) -> AgentStore: ...
+
+    @property
+    def phrases(self) -> PhraseStore: ...
 
     def gauges(self) -> dict[str, int]:
         """What is under way in this process at this moment."""
@@ -64,6 +78,10 @@ class Runtime(Protocol):
 
     async def ready(self) -> dict[str, bool]:
         """Each part this process leans on, and whether it answers."""
+        ...
+
+    async def spoken_offline(self) -> dict[Language, bool | None]:
+        """By language whether the local voice is ready; None: it is not known."""
         ...
 
 

@@ -1,8 +1,9 @@
 """`seiketsu up`: every process of an installation on this computer, kept running by one.
 
-Redis servers (unless their URLs are set), the voice server and the gateway run as children in
-sessions of their own and never outlive this process. One that dies is started again; one that
-cannot start ends everything. They end in the reverse order.
+Redis servers (unless their URLs are set), the voice server, the gateway and, once it has greeted, a
+worker for jobs in the background run as children in sessions of their own and never outlive this
+process. One that dies is started again; one that cannot start ends everything. They end in the
+reverse order.
 """
 
 from __future__ import annotations
@@ -32,11 +33,14 @@ _BACKOFF_S: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Waits before a child is started again; as many deaths in a row without one steady run end all."""
 _STEADY_S: Final = 10.0
 """A child that lived this long has started well."""
-_GATEWAY_GRACE_S: Final = 10.0
+GATEWAY_CLOSE_S: Final = 3.0
+"""What a gateway may take to close what it has open, after its drain."""
 _SLOW_START_S: Final = 120.0
 """Joining and splitting the model of Mandarin for the first time takes 10 to 30 s."""
 _SLOW_POLL_S: Final = 0.2
 _VOICES_GRACE_S: Final = 5.0
+_WORKER_GRACE_S: Final = 15.0
+"""It gives back what it was doing and closes its connections."""
 
 
 class Part(Protocol):
@@ -95,6 +99,7 @@ class Supervisor:
         say: Say,
         gateway_command: Sequence[str] = (sys.executable, "-m", "gateway.cli", "serve"),
         voices_command: Sequence[str] = (sys.executable, "-m", "core.voices"),
+        worker_command: Sequence[str] = (sys.executable, "-m", "workers.main"),
         ready_timeout_s: float = 60.0,
     ) -> None:
         """The gateway's command gets `--fd N` added, the voice server's all of its options."""
@@ -103,6 +108,7 @@ class Supervisor:
         self._environ = environ
         self._say = say
         self._gateway_command, self._voices_command = gateway_command, voices_command
+        self._worker_command = worker_command
         self._ready_timeout_s = ready_timeout_s
         self._ready = False
 
@@ -116,14 +122,14 @@ class Supervisor:
             open_listener(self._settings.gateway.host, self._settings.gateway.port) as listener,
             _signals() as (first, second),
         ):
-            backing, gateway = self._backing(), self._gateway(listener)
+            backing, gateway, worker = self._backing(), self._gateway(listener), self._worker()
             try:
-                await _until(first, self._serve(backing, gateway, _base_url(listener)))
+                await _until(first, self._serve(backing, gateway, worker, _base_url(listener)))
             finally:
                 # New callers are refused from here on instead of waiting for nobody.
                 listener.close()
-                await _until(second, _stop_all([gateway, *reversed(backing)]))
-                for part in (gateway, *backing):
+                await _until(second, _stop_all([gateway, worker, *reversed(backing)]))
+                for part in (gateway, worker, *backing):
                     part.kill()
         self._say("Everything has ended.")
         return 0
@@ -151,23 +157,31 @@ class Supervisor:
         return parts
 
     def _gateway(self, listener: socket.socket) -> Part:
-        settings = self._settings
-        env = {
-            **self._environ,
-            "REDIS_URL": settings.redis.state_url,
-            "CACHE_REDIS_URL": settings.redis.cache_url,
-            "SEIKETSU_VOICE_SOCKET": settings.voices.socket,
-            "SEIKETSU_PORT": str(listener.getsockname()[1]),
-        }
+        env = {**self._places(), "SEIKETSU_PORT": str(listener.getsockname()[1])}
         return Program(
             "The gateway",
             (*self._gateway_command, "--fd", str(listener.fileno())),
             env=env,
             pass_fds=(listener.fileno(),),
-            grace_s=_GATEWAY_GRACE_S,
+            grace_s=gateway_grace_s(self._settings),
         )
 
-    async def _serve(self, backing: Sequence[Part], gateway: Part, url: str) -> None:
+    def _worker(self) -> Part:
+        return Program(
+            "The worker", self._worker_command, env=self._places(), grace_s=_WORKER_GRACE_S
+        )
+
+    def _places(self) -> dict[str, str]:
+        """The environment, with where the backing listens."""
+        settings = self._settings
+        return {
+            **self._environ,
+            "REDIS_URL": settings.redis.state_url,
+            "CACHE_REDIS_URL": settings.redis.cache_url,
+            "SEIKETSU_VOICE_SOCKET": settings.voices.socket,
+        }
+
+    async def _serve(self, backing: Sequence[Part], gateway: Part, worker: Part, url: str) -> None:
         """Start everything, greet, and keep it running; never returns."""
         started_s = time.monotonic()
         try:
@@ -181,7 +195,11 @@ class Supervisor:
                     watching.create_task(self._keep(part))
                 await wait_until_ready(url, self._ready_timeout_s)
                 self._ready = True
-                await self._welcome(url, started_s)
+                await self._greet(url, started_s)
+                await worker.start()
+                watching.create_task(self._keep(worker))
+                self._invite(url)
+                await self._announce_mandarin(started_s)
         except ExceptionGroup as group:
             expected, other = group.split(ConfigurationError)
             if expected is None or other is not None:
@@ -204,7 +222,7 @@ class Supervisor:
             await asyncio.sleep(_BACKOFF_S[max(deaths - 1, 0)])
             await part.start()
 
-    async def _welcome(self, url: str, started_s: float) -> None:
+    async def _greet(self, url: str, started_s: float) -> None:
         keys = self._settings.gateway.api_keys
         self._say(f"Seiketsu Voice is ready at {url} ({time.monotonic() - started_s:.1f} s).")
         try:
@@ -216,10 +234,11 @@ class Supervisor:
                 f"It has greeted you: first audio after {heard.first_audio_ms:.0f} ms "
                 f"({heard.speech_s:.1f} s of speech)."
             )
-        self._say(f"Try it:  {example(url, bool(keys))}")
+
+    def _invite(self, url: str) -> None:
+        self._say(f"Try it:  {example(url, bool(self._settings.gateway.api_keys))}")
         self._say(f"Docs:    {url}/docs")
         self._say("Ctrl-C ends it.")
-        await self._announce_mandarin(started_s)
 
     async def _announce_mandarin(self, started_s: float) -> None:
         """Its model takes some seconds to load, longer on a new installation: say when it is there,
@@ -283,6 +302,12 @@ def _signals() -> Iterator[tuple[asyncio.Event, asyncio.Event]]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+def gateway_grace_s(settings: Settings) -> float:
+    """How long a gateway that was asked to end may take, in seconds."""
+    gateway = settings.gateway
+    return gateway.drain_notice_s + gateway.drain_s + GATEWAY_CLOSE_S
 
 
 def _base_url(listener: socket.socket) -> str:

@@ -1,11 +1,12 @@
-"""Stand-ins for the gateway and the voice server, and a program that supervises them.
+"""Stand-ins for the gateway, the voice server and a worker, and a program that supervises them.
 
     python -m tests.supervisor.standins up
     python -m tests.supervisor.standins gateway --fd N
     python -m tests.supervisor.standins voices --socket PATH --processes N ...
+    python -m tests.supervisor.standins worker
 
-They behave as the real ones do at their edges; knobs are environment variables: STAND_IN_GATEWAY
-and STAND_IN_VOICES are `well`, `exits` (at once) or `deaf` (to SIGTERM).
+They behave as the real ones do at their edges; knobs are environment variables: STAND_IN_GATEWAY,
+STAND_IN_VOICES and STAND_IN_WORKER are `well`, `exits` (at once) or `deaf` (to SIGTERM).
 """
 
 from __future__ import annotations
@@ -73,6 +74,13 @@ async def voices(path: str) -> None:
         child.wait()
 
 
+async def worker() -> None:
+    """Waits."""
+    done = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, done.set)
+    await done.wait()
+
+
 def up() -> int:
     me = (sys.executable, "-m", "tests.supervisor.standins")
     supervisor = Supervisor(
@@ -81,6 +89,7 @@ def up() -> int:
         say=lambda line: print(line, flush=True),
         gateway_command=(*me, "gateway"),
         voices_command=(*me, "voices"),
+        worker_command=(*me, "worker"),
         ready_timeout_s=5.0,
     )
     try:
@@ -92,7 +101,7 @@ def up() -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=("up", "gateway", "voices"))
+    parser.add_argument("role", choices=("up", "gateway", "voices", "worker"))
     parser.add_argument("--fd", type=int)
     parser.add_argument("--socket")
     parser.add_argument("--processes")
@@ -107,7 +116,8 @@ def main() -> int:
     if mood == "exits":
         print(f"the {options.role} has no luck", file=sys.stderr)
         return 3
-    work = gateway(options.fd) if options.role == "gateway" else voices(options.socket)
+    works = {"gateway": lambda: gateway(options.fd), "voices": lambda: voices(options.socket)}
+    work = works.get(options.role, worker)()
     if mood == "deaf":
 
         async def deaf() -> None:

@@ -27,7 +27,19 @@ def _seiketsu(
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=30)
 
 
-@pytest.mark.parametrize("command", ["up", "serve", "emulator"])
+COMMANDS = (
+    *("up", "serve", "worker", "emulator", "say", "bulk", "pregenerate", "voices", "agents"),
+    *("jobs", "doctor", "verify-upstream"),
+)
+
+
+def test_the_help_lists_every_command(env: dict[str, str], repository: Path) -> None:
+    said = _seiketsu(["--help"], env, repository)
+    listed = [line.split()[0] for line in said.stdout.splitlines() if line.startswith("    ")]
+    assert {word for word in listed if word in COMMANDS} == set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_explains_itself_with_an_example(
     command: str, env: dict[str, str], repository: Path
 ) -> None:

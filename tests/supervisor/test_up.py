@@ -75,7 +75,7 @@ def test_children_learn_where_the_others_are(up: Running, tmp_path: Path) -> Non
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ending_it_leaves_nothing(up: Running, number: signal.Signals, tmp_path: Path) -> None:
     below = up.descendants()
-    assert len(below) == 5  # two Redis, voices and its child, gateway
+    assert len(below) == 6  # two Redis, voices and its child, gateway, worker
     if number == signal.SIGINT:
         interrupt(up.process)
     else:
@@ -91,7 +91,7 @@ def test_killing_it_leaves_nothing_and_the_next_one_starts(
     up: Running, env: dict[str, str], repository: Path
 ) -> None:
     below = up.descendants()
-    assert len(below) == 5
+    assert len(below) == 6
     up.process.kill()
     with running(UP, env, repository) as again:
         again.read_until("Ctrl-C")
@@ -124,7 +124,7 @@ def test_a_port_in_use_is_said_at_once(up: Running, env: dict[str, str], reposit
         assert "SEIKETSU_PORT" in error
 
 
-@pytest.mark.parametrize("word", ["gateway", "voices", "state.sock", "cache.sock"])
+@pytest.mark.parametrize("word", ["gateway", "voices", "worker", "state.sock", "cache.sock"])
 def test_what_dies_is_started_again(up: Running, word: str) -> None:
     first = _child(up, word)
     first.kill()

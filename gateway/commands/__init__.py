@@ -1,0 +1,1 @@
+"""The commands of `seiketsu`: one file for each group."""
