@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed-run
 TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lint docs lock clean
+.PHONY: help run test check bench load lint docs lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -23,6 +23,9 @@ check: lint test  ## What CI runs: format, lint, types, import contracts, tests,
 
 bench: $(TEST)  ## Measure against benchmarks/budgets.json.
 	$(BIN)/python -m benchmarks.run
+
+load: $(TEST)  ## Load tests by k6, REST and WebSocket, against an installation of their own.
+	$(BIN)/python -m benchmarks.load
 
 lint: $(TEST)  ## Format, lint, strict types, import contracts.
 	$(BIN)/ruff format --check .

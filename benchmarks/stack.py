@@ -54,8 +54,9 @@ class Stack:
         """Process id of the voice server."""
         return self.voices.pid
 
-    async def start_gateway(self) -> None:
-        """Start the gateway on a port of the system's choice and wait until it is ready."""
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of the installation's programs: the gateway's, or a worker's."""
         env = {
             **_bare_environment(),
             "SEIKETSU_DATA_DIR": str(self._directory),
@@ -67,10 +68,14 @@ class Stack:
         if self.emulator is not None:
             env.setdefault("ELEVEN_LABS_API_KEY", EMULATOR_KEY)
             env.setdefault("ELEVEN_LABS_BASE_URL", f"{self.emulator.url}/v1")
+        return env
+
+    async def start_gateway(self) -> None:
+        """Start the gateway on a port of the system's choice and wait until it is ready."""
         with open_listener("127.0.0.1", 0) as listener, self.log.open("ab") as output:
             descriptor = listener.fileno()
             command = [sys.executable, "-m", "gateway.cli", "serve", "--fd", str(descriptor)]
-            self._gateway = Child(command, env=env, pass_fds=[descriptor], output=output)
+            self._gateway = Child(command, env=self.env, pass_fds=[descriptor], output=output)
             self.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         await wait_until_ready(self.base_url, _READY_S)
 

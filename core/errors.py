@@ -9,12 +9,24 @@
     │   ├── UnsupportedFormat       no encoder for that output format
     │   ├── BodyTooLarge            the request body is over the limit
     │   ├── UnknownAgent            no such voice agent for this owner
+    │   ├── FrameTooLarge           the audio does not fit into one frame of a session
+    │   ├── KeyInUrl                a key was sent in a URL, which others may see
+    │   ├── AgentExists             an agent has that id already
+    │   ├── AgentChanged            the agent is not as the request expects it
+    │   ├── TooManyAgents           an owner has as many agents as there may be
+    │   ├── TooManyTexts            more texts than one request or job may hold
+    │   ├── JobNotFound             no such job of this owner, or its time is over
     │   └── AudioNotFound           an audio link that is unknown, forged or past its time
     ├── AccessError             the caller may not ask
     │   ├── KeyRequired             no key was sent
     │   ├── KeyInvalid              the key is not known
+    │   ├── TokenInvalid            a session token that is unknown, used or past its time
     │   └── OriginRefused           the request came from a web page or host that is not allowed
     ├── Busy                    no room now; carries when to come back
+    │   ├── SessionBusy             a session has all the texts that may wait in it
+    │   ├── SessionsFull            this process has all the sessions it takes
+    │   └── TooManySessions         this key has all the sessions it may have
+    │   └── TooManyJobs             this owner has as many unfinished jobs as it may
     ├── SpeechError             the request was fine, yet no whole speech could be made
     │   ├── ProviderError           one provider failed (`provider` says which)
     │   │   ├── ProviderUnavailable     not reachable, reset, or a server error
@@ -23,6 +35,7 @@
     │   │   ├── ProviderSilent          no audio in time
     │   │   ├── BadAudio                an answer without audible speech, or with noise for speech
     │   │   └── StreamTruncated         audio ended before the text did
+    │   ├── GaveUp                  a text of a job that nobody brought to an end
     │   ├── AllProvidersFailed      every provider of the chain failed; carries the causes
     │   └── DeadlineExceeded        the time promised to the caller is over
     ├── StoreError              a store (Redis) could not answer; a cache treats it as a miss
@@ -107,6 +120,61 @@ class UnknownAgent(RequestError):
     action = "Check `voice_agent_id`; `agent_123` exists on a new installation."
 
 
+class TooManyTexts(RequestError):
+    """There are more texts than one request may hold."""
+
+    code = "too_many_texts"
+    action = "Send fewer texts, or use `background_processing` where the message offers it."
+
+
+class JobNotFound(RequestError):
+    """There is no such job, or its time is over."""
+
+    code = "job_not_found"
+    action = "Check the job's id; a job is kept for a day unless the operator chose otherwise."
+
+
+class AgentExists(RequestError):
+    """There is a voice agent with that id already."""
+
+    code = "agent_exists"
+    action = "Choose another id, or change the agent with PUT."
+
+
+class AgentChanged(RequestError):
+    """The voice agent is not as the request's condition expects it."""
+
+    code = "agent_changed"
+    action = "Read it again, apply your change to what it is now, and send that ETag."
+
+
+class TooManyAgents(RequestError):
+    """There are as many voice agents as one owner may have."""
+
+    code = "too_many_agents"
+    action = "Delete an agent that is not used any more."
+
+
+class FrameTooLarge(RequestError):
+    """The audio does not fit into one frame of a session."""
+
+    code = "frame_too_large"
+    action = (
+        "Ask `POST /api/v1/voice/streaming/synthesize/streaming` for this text, or choose a "
+        "compressed format, or send the text in parts."
+    )
+
+
+class KeyInUrl(RequestError):
+    """A key was sent in a URL, where logs and histories keep it."""
+
+    code = "key_in_url"
+    action = (
+        "Send the key as a header; from a browser, ask `POST /api/v1/voice/sessions` for a token. "
+        "Consider the key as known to others."
+    )
+
+
 class AudioNotFound(RequestError):
     """This audio link is unknown or its time is over."""
 
@@ -135,6 +203,13 @@ class KeyInvalid(AccessError):
     action = "Check the key; the operator sets them in SEIKETSU_API_KEYS."
 
 
+class TokenInvalid(AccessError):
+    """The session token is unknown, was used already, or its time is over."""
+
+    code = "token_invalid"
+    action = "Ask `POST /api/v1/voice/sessions` for a new token; each opens one session."
+
+
 class OriginRefused(AccessError):
     """Without keys this gateway answers only programs on this computer, not web pages."""
 
@@ -148,6 +223,34 @@ class Busy(SeiketsuError):
     code = "busy"
     retryable = True
     action = "Wait as long as Retry-After says, then send the same request again."
+
+
+class TooManyJobs(Busy):
+    """As many jobs are unfinished as one owner may have."""
+
+    code = "too_many_jobs"
+    action = "Wait until a job has ended, or cancel one."
+
+
+class SessionBusy(Busy):
+    """This session has all the texts that may wait in it."""
+
+    code = "session_busy"
+    action = "Wait for the next `audio_response` of the session, then send the text again."
+
+
+class SessionsFull(Busy):
+    """This gateway has all the sessions it takes at once."""
+
+    code = "sessions_full"
+    action = "Connect again when Retry-After says, or to another gateway."
+
+
+class TooManySessions(Busy):
+    """This key has all the sessions it may have at once."""
+
+    code = "too_many_sessions"
+    action = "Close a session of this key, then connect again."
 
 
 class SpeechError(SeiketsuError):
@@ -222,6 +325,13 @@ class StreamTruncated(ProviderError):
     code = "stream_truncated"
     retryable = False
     action = "What was heard is not the whole; the gateway cannot take it back, so ask again."
+
+
+class GaveUp(SpeechError):
+    """This text was begun too often without coming to an end."""
+
+    code = "gave_up"
+    action = "Send the text alone to see what is wrong with it."
 
 
 class AllProvidersFailed(SpeechError):

@@ -33,6 +33,18 @@ class Keys:
     | `seg` | audio | one segment's canonical audio (`SegmentEntry`) | SEIKETSU_CACHE_TTL |
     | `ren` | audio | one utterance's encoded bytes (`RenditionEntry`) | SEIKETSU_CACHE_TTL |
     | `res` | state | what an `audio_url` points to | twice SEIKETSU_RESULT_TTL |
+    | `job`, `job-*` | state | a job and its parts (`core.job_scripts`) | SEIKETSU_JOB_TTL |
+    | `jobs` | state | a tenant's jobs by their time of creation | for good, trimmed |
+    | `jobs-open` | state | unfinished jobs, a tenant's and everybody's | for good, trimmed |
+    | `queue` | state | arq's queue; beside it arq's own `arq:*`, named by job | until it has run |
+    | `agents` | state | an owner's voice agents: `REVISION:JSON` by id (nothing after the colon: a
+      default that was deleted), and the last revision under no id | for good |
+    | `agents-changed` | state | by owner a mark that changes with its agents | for good |
+    | `agents-mark` | state | a mark that changes with any owner's agents | for good |
+    | `phrases` | state | an agent's own phrases: `REVISION:JSON` by language | for good |
+    | `session-token` | state | what a session token allows (`TokenGrant`) | 60 s |
+    | `process` | state | what a gateway process is and has (`ProcessReport`) | 5 s |
+    | `processes` | state | names of the processes seen lately | an hour |
     | `signing-key` | state | the key that signs `audio_url`s | for good |
     """
 
@@ -50,6 +62,63 @@ class Keys:
     def result(tenant: str, result_id: str) -> str:
         """A result that an `audio_url` points to."""
         return _key(tenant, "res", result_id)
+
+    @staticmethod
+    def job(tenant: str, job_id: str, part: str = "") -> str:
+        """A job itself, or one of its parts (see `core.job_store`)."""
+        return _key(tenant, f"job-{part}" if part else "job", job_id)
+
+    @staticmethod
+    def jobs(tenant: str) -> str:
+        """The jobs of a tenant."""
+        return _key(tenant, "jobs", "all")
+
+    @staticmethod
+    def open_jobs(tenant: str | None) -> str:
+        """The unfinished jobs of a tenant; of everybody when there is no tenant."""
+        if tenant is None:
+            return f"{_PREFIX}:{_INSTALLATION}:jobs-open"
+        return _key(tenant, "jobs-open", "all")
+
+    @staticmethod
+    def queue() -> str:
+        """What the workers are to do."""
+        return f"{_PREFIX}:{_INSTALLATION}:queue"
+
+    @staticmethod
+    def agents(tenant: str) -> str:
+        """All voice agents of an owner."""
+        return _key(tenant, "agents", "all")
+
+    @staticmethod
+    def phrases(tenant: str, agent_id: str) -> str:
+        """A voice agent's own phrases."""
+        return _key(tenant, "phrases", agent_id)
+
+    @staticmethod
+    def agents_mark() -> str:
+        """What tells that some owner's agents changed."""
+        return f"{_PREFIX}:{_INSTALLATION}:agents-mark"
+
+    @staticmethod
+    def agents_changed() -> str:
+        """What tells whose agents changed."""
+        return f"{_PREFIX}:{_INSTALLATION}:agents-changed"
+
+    @staticmethod
+    def session_token(digest: str) -> str:
+        """A session token, by its SHA-256 in hex; whose it is stands in its value."""
+        return f"{_PREFIX}:{_INSTALLATION}:session-token:{digest}"
+
+    @staticmethod
+    def process(name: str) -> str:
+        """What one gateway process tells the others."""
+        return f"{_PREFIX}:{_INSTALLATION}:process:{name}"
+
+    @staticmethod
+    def processes() -> str:
+        """The names of the gateway processes, each with when it was seen."""
+        return f"{_PREFIX}:{_INSTALLATION}:processes"
 
     @staticmethod
     def signing_key() -> str:

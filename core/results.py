@@ -29,6 +29,7 @@ _RESULT_ID_BYTES: Final = 16
 _MAX_LINK_CHARS: Final = 1024
 _REMEMBERED: Final = 4096
 _REST_S: Final = 1.0
+_HOUR_S: Final = 3600
 MAX_RESULT_BYTES: Final = 20 * 1024 * 1024
 """Seven minutes of uncompressed audio: more than the longest text of a request takes to say."""
 
@@ -105,27 +106,37 @@ class ResultStore:
         return known.audio_id
 
     async def put(
-        self, tenant: str, agent_id: str, rendition_key: str | None, entry: RenditionEntry
+        self,
+        tenant: str,
+        agent_id: str,
+        rendition_key: str | None,
+        entry: RenditionEntry,
+        *,
+        ttl_s: int | None = None,
     ) -> str:
-        """Keep the audio and return its signed id, which lives at least `ttl_s` seconds.
+        """Keep the audio and return its signed id, which lives at least `ttl_s` seconds, the
+        store's own figure unless given.
 
         `rendition_key` is None for audio that must not be shared (caching was declined).
 
         Raises:
             StoreError: the state database did not take it.
         """
+        if ttl_s is not None:
+            # Whole hours, which are part of the name: one value is never kept for two times.
+            until_unix_s = (int(time.time()) + ttl_s) // _HOUR_S * _HOUR_S + _HOUR_S
+            name = f"{rendition_key or secrets.token_hex()} {until_unix_s}"
+            result_id = _digest(entry.audio, name)
+            await self._store(tenant, result_id, entry, until_unix_s - int(time.time()))
+            return self._sign(AudioLink(tenant, agent_id, result_id, until_unix_s - 1))
         if rendition_key is not None:
             audio_id = self.remembered(tenant, agent_id, rendition_key, entry)
             if audio_id is not None:
                 return audio_id
-            result_id = hashlib.blake2b(
-                entry.audio,
-                digest_size=_RESULT_ID_BYTES,
-                key=hashlib.blake2b(rendition_key.encode(), digest_size=32).digest(),
-            ).digest()
+            result_id = _digest(entry.audio, rendition_key)
         else:
             result_id = secrets.token_bytes(_RESULT_ID_BYTES)
-        await self._store(tenant, result_id, entry)
+        await self._store(tenant, result_id, entry, 2 * self._ttl_s)
         # One second less than the value lives: a link is never older than what it points to.
         expires_unix_s = int(time.time()) + 2 * self._ttl_s - 1
         audio_id = self._sign(AudioLink(tenant, agent_id, result_id, expires_unix_s))
@@ -187,7 +198,9 @@ class ResultStore:
         """
         return await self.fetch(await self.open(audio_id))
 
-    async def _store(self, tenant: str, result_id: bytes, entry: RenditionEntry) -> None:
+    async def _store(
+        self, tenant: str, result_id: bytes, entry: RenditionEntry, lives_s: int
+    ) -> None:
         if len(entry.audio) > MAX_RESULT_BYTES:
             raise StoreError("The audio is too large to be kept behind a link.")
         blob = msgspec.msgpack.encode(
@@ -200,7 +213,7 @@ class ResultStore:
                     raise StoreError("The result store does not answer.", retry_after_s=_REST_S)
                 await self._key.refresh(self._redis)
                 name = Keys.result(tenant, result_id.hex())
-                await self._redis.set(name, blob, ex=2 * self._ttl_s)
+                await self._redis.set(name, blob, ex=lives_s)
         except (RedisError, OSError) as error:
             self._rest_until_s = time.monotonic() + _REST_S
             raise StoreError("The result store does not answer.", retry_after_s=_REST_S) from error
@@ -217,6 +230,11 @@ class ResultStore:
         payload = msgspec.msgpack.encode(link)
         signature = self._key.sign(payload, _SIGNATURE_BYTES)
         return base64.urlsafe_b64encode(payload + signature).rstrip(b"=").decode()
+
+
+def _digest(audio: bytes, name: str) -> bytes:
+    key = hashlib.blake2b(name.encode(), digest_size=32).digest()
+    return hashlib.blake2b(audio, digest_size=_RESULT_ID_BYTES, key=key).digest()
 
 
 def _split(audio_id: str) -> tuple[bytes, bytes]:

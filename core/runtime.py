@@ -15,13 +15,17 @@ import structlog
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from core.agent_store import AgentStore, open_agent_store
 from core.agents import AgentSnapshot
+from core.analytics.exporter import open_exporter
 from core.analytics.recorder import Recorder
 from core.audio.codecs import CodecPool
 from core.cache.memory import MemoryTier
 from core.cache.shared import SharedTier
 from core.cache.tiered import SpeechCache
 from core.embedded import with_default_places
+from core.errors import ProviderError
+from core.phrases import PhraseStore
 from core.providers import elevenlabs_http
 from core.providers.base import SpeechProvider
 from core.providers.elevenlabs_http import open_elevenlabs
@@ -44,7 +48,9 @@ from core.synthesis.limiter import Limited, Limiter, LocalLanes
 from core.synthesis.plan import ChainLink, Planner
 from core.synthesis.reply import ReplyParts
 from core.synthesis.service import SpeechService, deadline_maker
+from core.text.languages import LANGUAGES, Language
 from core.text.spoken import warm as warm_text
+from core.voices.registry import LOCAL_VOICES, lane_of
 
 log = structlog.get_logger(__name__)
 
@@ -76,6 +82,8 @@ class Runtime(msgspec.Struct, frozen=True):
     results: ResultStore
     recorder: Recorder
     agents: AgentSnapshot
+    agent_store: AgentStore
+    phrases: PhraseStore
     cache: SpeechCache
     board: FlightBoard
     limiters: tuple[Limiter, ...]
@@ -92,6 +100,15 @@ class Runtime(msgspec.Struct, frozen=True):
             self._voice_ready(), _answers(self.state), _answers(self.audio)
         )
         return {"local_voice": voice, "state_store": state, "cache_store": audio}
+
+    async def spoken_offline(self) -> dict[Language, bool | None]:
+        """By language whether the local voice is ready; None while the voice server is silent."""
+        try:
+            status = await self.local.status(timeout_s=_READY_S)
+        except ProviderError:
+            return dict.fromkeys(LANGUAGES)
+        ready = {"quick": status.quick.ready > 0, "slow": status.slow.ready > 0}
+        return {language: ready[lane_of(voice)] for language, voice in LOCAL_VOICES.items()}
 
     def gauges(self) -> dict[str, int]:
         """What is under way in this process at this moment."""
@@ -166,6 +183,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
         await asyncio.to_thread(warm_text)
         agents = AgentSnapshot()
+        agent_store = await stack.enter_async_context(open_agent_store(state, agents))
         service = SpeechService(
             settings,
             Planner(agents, chain, settings.speech),
@@ -181,12 +199,18 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         results = ResultStore(
             state, await load_signing_key(state, settings), settings.cache.result_ttl_s
         )
+        recorder = Recorder()
+        exporter = await stack.enter_async_context(open_exporter(settings.monitoring))
+        if exporter is not None:
+            recorder.tell = exporter.offer
         yield Runtime(
             settings=settings,
             service=service,
             results=results,
-            recorder=Recorder(),
+            recorder=recorder,
             agents=agents,
+            agent_store=agent_store,
+            phrases=PhraseStore(state, agents),
             cache=cache,
             board=board,
             limiters=tuple(limiters),

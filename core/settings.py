@@ -7,9 +7,11 @@ documentation; each names its variable first, then what it does, its unit and it
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
 
@@ -128,8 +130,54 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     send_stall_s: float = 30.0
     """SEIKETSU_SEND_STALL: longest time one piece may wait for a client that does not read, in
     seconds; then the connection is closed."""
+    max_sessions: int = 2000
+    """SEIKETSU_MAX_SESSIONS: WebSocket sessions open in one process; the next is refused."""
+    max_sessions_per_key: int = 1000
+    """SEIKETSU_MAX_SESSIONS_PER_KEY: sessions that one API key may have open in one process."""
+    session_idle_s: float = 600.0
+    """SEIKETSU_SESSION_IDLE: a session that nobody sends anything in is closed after this, in
+    seconds."""
     signing_key: str = ""
     """SEIKETSU_SIGNING_KEY: signs audio links; empty: made once and kept in the state database."""
+    drain_s: float = 8.0
+    """SEIKETSU_DRAIN: how long running replies may go on after the request to end, in seconds."""
+    drain_notice_s: float = 1.0
+    """SEIKETSU_DRAIN_NOTICE: how long a process that ends still takes requests while it says that
+    it is not ready, so that a balancer turns away from it, in seconds."""
+
+
+class CommandSettings(msgspec.Struct, frozen=True):
+    """The commands that talk to a running gateway."""
+
+    url: str = ""
+    """SEIKETSU_URL: the gateway that commands talk to; empty: SEIKETSU_PORT on this computer."""
+    key: str = ""
+    """SEIKETSU_KEY: the key that commands send; empty: the first of SEIKETSU_API_KEYS."""
+
+
+class JobSettings(msgspec.Struct, frozen=True):
+    """Work in the background."""
+
+    ttl_s: int = 24 * 3600
+    """SEIKETSU_JOB_TTL: how long a job, its texts and its audio are kept, in seconds from its
+    creation."""
+    max_texts: int = 1000
+    """SEIKETSU_MAX_BULK_TEXTS: texts that one job may hold."""
+    max_body_bytes: int = 1024 * 1024
+    """SEIKETSU_MAX_BULK_BODY_BYTES: largest body of a bulk request, in bytes."""
+    concurrency: int = 4
+    """SEIKETSU_WORKER_CONCURRENCY: texts that one worker speaks at once."""
+    time_zone: str = "UTC"
+    """SEIKETSU_TIME_ZONE: where it is 02:00 for the maintenance, 08:00 and 17:00 for warm-ups."""
+
+
+class MonitoringSettings(msgspec.Struct, frozen=True):
+    """Where figures are sent to."""
+
+    api_key: str = ""
+    """TWENTYONEDEV_API_KEY: key of the monitoring service; empty: nothing is sent."""
+    base_url: str = "https://api.21dev.ai/v1"
+    """TWENTYONEDEV_BASE_URL: its address, with its `/v1`."""
 
 
 class Settings(msgspec.Struct, frozen=True):
@@ -145,6 +193,9 @@ class Settings(msgspec.Struct, frozen=True):
     voices: VoiceServerSettings = msgspec.field(default_factory=VoiceServerSettings)
     redis: RedisSettings = msgspec.field(default_factory=RedisSettings)
     cache: CacheSettings = msgspec.field(default_factory=CacheSettings)
+    jobs: JobSettings = msgspec.field(default_factory=JobSettings)
+    command: CommandSettings = msgspec.field(default_factory=CommandSettings)
+    monitoring: MonitoringSettings = msgspec.field(default_factory=MonitoringSettings)
 
     @property
     def voice_socket(self) -> Path:
@@ -163,7 +214,14 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "SEIKETSU_MAX_BODY_BYTES": ("gateway", "max_body_bytes"),
     "SEIKETSU_MAX_REQUESTS": ("gateway", "max_requests"),
     "SEIKETSU_SEND_STALL": ("gateway", "send_stall_s"),
+    "SEIKETSU_MAX_SESSIONS": ("gateway", "max_sessions"),
+    "SEIKETSU_MAX_SESSIONS_PER_KEY": ("gateway", "max_sessions_per_key"),
+    "SEIKETSU_SESSION_IDLE": ("gateway", "session_idle_s"),
     "SEIKETSU_SIGNING_KEY": ("gateway", "signing_key"),
+    "SEIKETSU_DRAIN": ("gateway", "drain_s"),
+    "SEIKETSU_DRAIN_NOTICE": ("gateway", "drain_notice_s"),
+    "SEIKETSU_URL": ("command", "url"),
+    "SEIKETSU_KEY": ("command", "key"),
     "VOICE_RESPONSE_TIMEOUT_MS": ("speech", "response_timeout_ms"),
     "VOICE_QUALITY_BITRATE": ("speech", "mp3_kbps"),
     "SEIKETSU_FALLBACK_RESERVE_MS": ("speech", "fallback_reserve_ms"),
@@ -185,6 +243,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "SEIKETSU_VOICE_SLOW_PROCESSES": ("voices", "slow_processes"),
     "SEIKETSU_VOICE_QUEUE_LIMIT": ("voices", "queue_limit"),
     "SEIKETSU_KOKORO_MODEL": ("voices", "kokoro_model"),
+    "TWENTYONEDEV_API_KEY": ("monitoring", "api_key"),
+    "TWENTYONEDEV_BASE_URL": ("monitoring", "base_url"),
     "REDIS_URL": ("redis", "state_url"),
     "CACHE_REDIS_URL": ("redis", "cache_url"),
     "SEIKETSU_CACHE_TIMEOUT_MS": ("redis", "timeout_s"),
@@ -194,6 +254,11 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "SEIKETSU_CACHE_TTL": ("cache", "ttl_s"),
     "SEIKETSU_COMMON_TTL": ("cache", "common_ttl_s"),
     "SEIKETSU_RESULT_TTL": ("cache", "result_ttl_s"),
+    "SEIKETSU_JOB_TTL": ("jobs", "ttl_s"),
+    "SEIKETSU_MAX_BULK_TEXTS": ("jobs", "max_texts"),
+    "SEIKETSU_MAX_BULK_BODY_BYTES": ("jobs", "max_body_bytes"),
+    "SEIKETSU_WORKER_CONCURRENCY": ("jobs", "concurrency"),
+    "SEIKETSU_TIME_ZONE": ("jobs", "time_zone"),
 }
 """Environment variable to (section, field); an empty section is the root."""
 
@@ -209,7 +274,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     """
     tree: dict[str, Any] = {}
     for variable, (section, field) in VARIABLES.items():
-        raw = environ.get(variable, "").strip()
+        other_spelling = variable.replace("TWENTYONEDEV", "TWENTYONE_DEV")
+        raw = (environ.get(variable) or environ.get(other_spelling, "")).strip()
         if not raw:
             continue
         value: Any = raw
@@ -261,8 +327,17 @@ def _check(settings: Settings) -> None:
         "SEIKETSU_MAX_FLIGHT_BYTES": (16 * 1024 * 1024, 2**40),
         "SEIKETSU_MEMORY_CACHE_BYTES": (0, 2**40),
         "SEIKETSU_EMBEDDED_CACHE_BYTES": (4 * 1024 * 1024, 2**40),
+        "SEIKETSU_MAX_SESSIONS": (1, 100_000),
+        "SEIKETSU_MAX_SESSIONS_PER_KEY": (1, 100_000),
+        "SEIKETSU_SESSION_IDLE": (1, 24 * 3600),
         "SEIKETSU_SEND_STALL": (0.1, 3600),
+        "SEIKETSU_DRAIN": (0, 3600),
+        "SEIKETSU_DRAIN_NOTICE": (0, 600),
         "SEIKETSU_FALLBACK_RESERVE_MS": (0, 60_000),
+        "SEIKETSU_JOB_TTL": (60, 30 * 24 * 3600),
+        "SEIKETSU_MAX_BULK_TEXTS": (1, 10_000),
+        "SEIKETSU_MAX_BULK_BODY_BYTES": (1_024, 64 * 1024 * 1024),
+        "SEIKETSU_WORKER_CONCURRENCY": (1, 64),
     }
     for variable, (low, high) in limits.items():
         section, field = VARIABLES[variable]
@@ -272,6 +347,7 @@ def _check(settings: Settings) -> None:
             raise ConfigurationError(
                 f"{variable} must be between {low * unit:g} and {high * unit:g}."
             )
+    time_zone_of(settings.jobs.time_zone)
     if settings.speech.mp3_kbps not in MP3_KBPS:
         rates = ", ".join(map(str, MP3_KBPS))
         raise ConfigurationError(f"VOICE_QUALITY_BITRATE must be one of {rates}.")
@@ -283,6 +359,24 @@ def _check(settings: Settings) -> None:
     upstream = urlsplit(settings.upstream.base_url)
     if upstream.scheme not in ("http", "https") or not upstream.hostname:
         raise ConfigurationError("ELEVEN_LABS_BASE_URL must be an http:// or https:// address.")
+    if settings.command.url:
+        gateway = urlsplit(settings.command.url)
+        if gateway.scheme not in ("http", "https") or not gateway.hostname:
+            raise ConfigurationError("SEIKETSU_URL must be an http:// or https:// address.")
+
+
+def time_zone_of(name: str) -> tzinfo:
+    """The time zone of a name such as `Europe/Madrid`.
+
+    Raises:
+        ConfigurationError: this machine knows none of that name.
+    """
+    if name == "UTC":  # known without the system's time zone files
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
+        raise ConfigurationError("SEIKETSU_TIME_ZONE names no time zone known here.") from error
 
 
 PLAN_CONCURRENCY: dict[str, int] = {

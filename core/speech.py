@@ -74,6 +74,8 @@ class SpeechRequest(msgspec.Struct, frozen=True, gc=False):
     origin: Origin = "live"
     common: bool = False
     """A response that is often given: kept for `CacheSettings.common_ttl_s`."""
+    profile: str | None = None
+    """Speak in this profile instead, with none of the agent's own settings."""
 
 
 class Attempt(msgspec.Struct, frozen=True):

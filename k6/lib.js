@@ -42,6 +42,15 @@ export function speak(text, kind) {
   return reply;
 }
 
+// The address of a session and what opens it.
+export function sessionUrl(id) {
+  const socket = BASE.replace(/^http/, "ws");
+  return `${socket}/api/v1/voice/streaming/stream/${id}?voice_agent_id=agent_123&language=en`;
+}
+export function sessionHeaders() {
+  return KEY ? { Authorization: `Bearer ${KEY}` } : {};
+}
+
 // A sentence that no run has asked for before, of about ten words.
 const STREETS = ["Maple", "Cedar", "Birch", "Walnut", "Willow", "Aspen", "Poplar", "Juniper"];
 export function freshSentence(vu, iteration) {

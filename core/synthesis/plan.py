@@ -13,7 +13,14 @@ from typing import Final, cast
 
 import msgspec
 
-from core.agents import FAST_MODEL, AgentSnapshot, SpokenBy, languages_of, spoken_by
+from core.agents import (
+    FAST_MODEL,
+    AgentSnapshot,
+    SpokenBy,
+    in_profile,
+    languages_of,
+    spoken_by,
+)
 from core.audio.formats import resolve
 from core.errors import TextEmpty, TextTooLong, UnsupportedLanguage
 from core.settings import SpeechSettings
@@ -107,6 +114,8 @@ class Planner:
         if len(request.text) > limit:
             raise TextTooLong(f"The text has {len(request.text)} characters; {limit} are allowed.")
         agent = self._agents.get(request.tenant, request.agent_id)
+        if request.profile is not None:
+            agent = in_profile(agent, request.profile)
         languages = languages_of(agent, request.language)
         output_format = resolve(request.output_format, self._settings.mp3_kbps).name
         cleaned = clean(request.text)
