@@ -46,9 +46,6 @@ _WRITE_S: Final = 2.0
 _ROUND_S: Final = 5.0
 """Bound on reading anew whatever has changed; what is left over is read in the next round."""
 _START_S: Final = 1.0
-_END_S: Final = 1.0
-"""For a command under way to come to its end; then it is cancelled."""
-_AGAIN_S: Final = 0.1
 _IN_A_TURN: Final = 50
 """Agents decoded before the event loop gets a turn: about half a millisecond."""
 
@@ -142,10 +139,11 @@ class AgentStore:
                     self.snapshot.replace(tenant, None)
         self._mark = mark
 
-    async def follow(self, stop: asyncio.Event) -> None:
-        """Catch up until told to stop; a database that is away is asked again."""
+    async def follow(self) -> None:
+        """Catch up until cancelled; a database that is away is asked again."""
         away = False
-        while not await _is_set_within(stop, POLL_S):
+        while True:
+            await asyncio.sleep(POLL_S)
             try:
                 async with asyncio.timeout(_ROUND_S):
                     await self.catch_up()
@@ -257,21 +255,9 @@ async def open_agent_store(redis: Redis, snapshot: AgentSnapshot) -> AsyncIterat
     with suppress(RedisError, OSError):
         async with asyncio.timeout(_START_S):
             await store.catch_up()
-    stop = asyncio.Event()
-    following = asyncio.create_task(store.follow(stop), name="agents-follow")
+    following = asyncio.create_task(store.follow(), name="agents-follow")
     try:
         yield store
     finally:
-        stop.set()
-        await asyncio.wait([following], timeout=_END_S)
-        while not following.done():
-            # A cancellation that meets redis-py's own timeout of no seconds may be lost.
-            following.cancel()
-            await asyncio.wait([following], timeout=_AGAIN_S)
-
-
-async def _is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    with suppress(TimeoutError):
-        async with asyncio.timeout(seconds):
-            await event.wait()
-    return event.is_set()
+        following.cancel()
+        await asyncio.wait([following])

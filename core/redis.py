@@ -15,6 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from core.redis_connections import cancellable
+
 _PREFIX: Final = "sk1"
 """Version of the key names; another one makes everything stored before invisible."""
 
@@ -154,4 +156,4 @@ def open_redis(url: str, *, timeout_s: float, max_connections: int) -> Redis:
         lib_name=None,
         lib_version=None,
     )
-    return Redis.from_pool(pool)
+    return Redis.from_pool(cancellable(pool))

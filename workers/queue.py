@@ -15,6 +15,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from core.jobs import RUN_EXPIRES_S, JobRef, decode, encode
 from core.redis import Keys
+from core.redis_connections import cancellable
 
 _TIMEOUT_S: Final = 5.0
 _CONNECTIONS: Final = 32
@@ -42,7 +43,10 @@ def open_queue(url: str) -> ArqRedis:
         lib_version=None,
     )
     queue = ArqRedis(
-        pool, job_serializer=encode, job_deserializer=decode, default_queue_name=Keys.queue()
+        cancellable(pool),
+        job_serializer=encode,
+        job_deserializer=decode,
+        default_queue_name=Keys.queue(),
     )
     # As the pool's owner it closes the connections.
     queue.auto_close_connection_pool = True

@@ -145,3 +145,22 @@ def test_key_names_are_stable() -> None:
     assert Keys.signing_key() == "sk1:-:signing-key"
     with pytest.raises(ValueError, match="tenant"):
         Keys.result("", "00ff")
+
+
+async def test_a_command_can_be_cancelled_at_any_moment(redis_cache: EmbeddedRedis) -> None:
+    client = open_redis(redis_cache.url, timeout_s=0.5, max_connections=4)
+    await client.set("k", b"1")
+
+    async def ask_for_ever() -> None:
+        while True:
+            await client.get("k")
+
+    for turns in range(400):
+        asking = asyncio.create_task(ask_for_ever())
+        for _ in range(turns % 37):
+            await asyncio.sleep(0)
+        asking.cancel()
+        done, _ = await asyncio.wait([asking], timeout=1)
+        assert done, f"cancelled after {turns % 37} turns of the loop, it went on"
+        assert not client.connection_pool._in_use_connections
+    await client.aclose()
