@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed-run
 TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench load lint docs lock clean
+.PHONY: help run test beside alone check bench load lint docs lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -14,11 +14,18 @@ help:  ## Show this list.
 run: $(RUN)  ## Install what is needed, start everything, speak a greeting; Ctrl-C ends it.
 	@$(BIN)/seiketsu up
 
-test: $(TEST)  ## Install what tests need and run them all.
+test: beside alone  ## Install what tests need and run them all.
+
+beside: $(TEST)
 	$(BIN)/pytest -m "not alone" --numprocesses=2 --dist=loadfile
+
+# What measures time of the clock; after the others, also where make runs targets side by side.
+alone: beside
 	$(BIN)/pytest -m alone
 
-check: lint test  ## What CI runs: format, lint, types, import contracts, tests, budgets.
+check: $(TEST)  ## What CI runs: format, lint, types, import contracts, tests, budgets.
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint beside
+	$(BIN)/pytest -m alone
 	$(BIN)/python -m benchmarks.run --ci
 
 bench: $(TEST)  ## Measure against benchmarks/budgets.json.

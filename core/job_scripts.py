@@ -18,7 +18,8 @@ CREATE: Final = (
     _NOW
     + """
 local job, waiting, texts, mine, mine_open, all_open = unpack(KEYS)
-local id, ref, spec, most, ttl, calling = unpack(ARGV)
+local id, ref, spec, most, ttl, calling = unpack(ARGV, 1, 6)
+if redis.call('EXISTS', job) == 1 then return 1 end
 redis.call('ZREMRANGEBYSCORE', mine_open, '-inf', now)
 if redis.call('ZCARD', mine_open) >= tonumber(most) then return 0 end
 local ends = now + tonumber(ttl)
@@ -36,7 +37,8 @@ redis.call('ZADD', all_open, ends, ref)
 return 1
 """
 )
-"""1, or 0 where the owner has as many unfinished jobs as it may."""
+"""1, or 0 where the owner has as many unfinished jobs as it may. Sent again, it changes nothing: a
+client may not know whether a command was carried out before its connection broke."""
 
 TAKE: Final = (
     _NOW
@@ -138,31 +140,34 @@ for _, index in ipairs(late) do
 end
 if #late > 0 then redis.call('PEXPIREAT', waiting, got[2]) end
 local attended, called = tonumber(got[3]), tonumber(got[4])
-local call = redis.call('LLEN', waiting) > 0 and now - attended > stale
-    and (called <= attended or now - called > again)
+local call = redis.call('LLEN', waiting) > 0
+    and (#late > 0 or (now - attended > stale and (called <= attended or now - called > again)))
 if call then redis.call('HSET', job, 'called', now) end
 return {#late, call and 1 or 0}
 """
 )
-"""How many leases had ended, and whether whoever asks shall call a worker to this job."""
+"""How many leases had ended, and whether whoever asks shall call a worker to this job: where one
+ended, or where nobody is at it. Whoever is at it may only be waiting for its own last text."""
 
 CANCEL: Final = (
     _NOW
     + """
 local job, waiting, texts, holders, leases, results, mine, mine_open, all_open = unpack(KEYS)
-local id, ref = unpack(ARGV)
+local id, ref = unpack(ARGV, 1, 2)
 local status = redis.call('HGET', job, 'status')
 if not status then return 0 end
 redis.call('ZREM', mine_open, id)
 redis.call('ZREM', all_open, ref)
 if status == 'queued' or status == 'running' then
-    redis.call('HSET', job, 'status', 'cancelled', 'finished', now)
+    redis.call('HSET', job, 'status', 'cancelled', 'finished', now, 'cancelled_by', ARGV[3])
     redis.call('DEL', waiting, texts)
     return 1
 end
+if redis.call('HGET', job, 'cancelled_by') == ARGV[3] then return 1 end
 redis.call('DEL', job, waiting, texts, holders, leases, results)
 redis.call('ZREM', mine, id)
 return 2
 """
 )
-"""0: no such job; 1: no item is begun any more; 2: it had ended and is gone."""
+"""0: no such job; 1: no item is begun any more; 2: it had ended and is gone. The same command sent
+again removes nothing."""

@@ -152,7 +152,7 @@ class JobStore:
                 Keys.open_jobs(ref.tenant),
                 Keys.open_jobs(None),
             ],
-            [ref.job_id, str(ref)],
+            [ref.job_id, str(ref), secrets.token_hex(8)],
         )
         if not done:
             _missing()

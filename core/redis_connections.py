@@ -43,7 +43,8 @@ class _Cancellable(AbstractConnection):
         except TimeoutError as error:
             await self.disconnect(nowait=True)
             raise RedisTimeoutError("Timeout writing to socket") from error
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
+            # uvloop raises RuntimeError for a write on a connection that was just closed.
             await self.disconnect(nowait=True)
             raise RedisConnectionError(f"Error while writing to socket: {error}") from error
         except BaseException:

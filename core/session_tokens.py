@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -34,7 +35,7 @@ class TokenGrant(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SessionTokens:
-    """Hands tokens out and takes them back, once each. Both are one round trip."""
+    """Hands tokens out and takes them back, once each. Each step is one round trip."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -54,6 +55,15 @@ class SessionTokens:
             raise _no_store() from error
         return token
 
+    async def look(self, token: str) -> TokenGrant:
+        """What the token allows; it stays usable.
+
+        Raises:
+            TokenInvalid: unknown, used already or too old.
+            StoreError: the state database did not answer.
+        """
+        return await self._grant(token, self._redis.get)
+
     async def redeem(self, token: str) -> TokenGrant:
         """What the token allows; it is used up by this.
 
@@ -61,10 +71,15 @@ class SessionTokens:
             TokenInvalid: unknown, used already or too old.
             StoreError: the state database did not answer.
         """
+        return await self._grant(token, self._redis.getdel)
+
+    async def _grant(
+        self, token: str, read: Callable[[str], Awaitable[bytes | None]]
+    ) -> TokenGrant:
         if not _TOKEN.fullmatch(token):
             raise TokenInvalid()
         try:
-            held = await self._redis.getdel(Keys.session_token(_digest(token)))
+            held = await read(Keys.session_token(_digest(token)))
         except (RedisError, OSError) as error:
             raise _no_store() from error
         if held is None:

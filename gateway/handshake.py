@@ -68,17 +68,23 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
     else:
         by_headers = not edge.gate.has_keys or not _KEY_HEADERS.isdisjoint(headers)
         other = edge.gate.admit(headers) if by_headers else None
-        grant = await _redeem(edge, token, session_id, other)
+        grant = await SessionTokens(edge.runtime.state).look(token)
+        _check_grant(grant, asked, session_id, other)
         principal = Principal(grant.tenant, grant.key_id)
     agent = asked.get("voice_agent_id") or (grant and grant.voice_agent_id) or DEFAULT_AGENT
     language = asked.get("language") or (grant and grant.language) or AUTO
-    return Opening(
+    opening = Opening(
         principal=principal,
         session_id=session_id,
         voice_agent_id=agent,
         language=await known(edge, principal.tenant, agent, language),
         subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None,
     )
+    edge.sessions.require_room(principal.key_id)
+    if token is not None:
+        # The last of all: whoever is refused for load may come back with it.
+        await SessionTokens(edge.runtime.state).redeem(token)
+    return opening
 
 
 def is_session_path(scope: Scope) -> bool:
@@ -127,13 +133,22 @@ def _token(asked: dict[str, str], offered: list[str]) -> str | None:
     return token
 
 
-async def _redeem(edge: Edge, token: str, session_id: str, other: Principal | None) -> TokenGrant:
-    grant = await SessionTokens(edge.runtime.state).redeem(token)
+def _check_grant(
+    grant: TokenGrant, asked: dict[str, str], session_id: str, other: Principal | None
+) -> None:
+    """Refuse what the token was not given for: a page's visitor holds it, not the page's owner.
+
+    Raises:
+        TokenInvalid: another session, agent, language or tenant is asked for.
+    """
     if grant.session_id != session_id:
         raise TokenInvalid("The token was given for another session id.")
+    if grant.voice_agent_id not in (None, asked.get("voice_agent_id", grant.voice_agent_id)):
+        raise TokenInvalid("The token was given for another voice agent.")
+    if grant.language not in (None, AUTO, asked.get("language", grant.language)):
+        raise TokenInvalid("The token was given for another language.")
     if other is not None and grant.tenant != other.tenant:
         raise TokenInvalid()
-    return grant
 
 
 def accept_event(opening: Opening) -> Any:

@@ -68,6 +68,7 @@ class Processes:
         self._command = command
         self._slots = [_Slot(number) for number in range(count)]
         self._children: set[Child] = set()
+        self._asked_to_end: set[Child] = set()
         self._end, self._hurry, self._roll = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def run(self) -> int:
@@ -178,7 +179,9 @@ class Processes:
 
     async def _retire(self, child: Child) -> None:
         """Have it end in order; cancelled, it is left to `_end_all`."""
-        child.signal(signal.SIGTERM)
+        if child not in self._asked_to_end:  # asked twice, it would cut its replies off
+            self._asked_to_end.add(child)
+            child.signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(gateway_grace_s(self._settings)):
                 await child.wait()
@@ -226,6 +229,7 @@ class Processes:
         """Kill what is left of it."""
         child.kill()
         self._children.discard(child)
+        self._asked_to_end.discard(child)
 
     @contextmanager
     def _signals(self) -> Iterator[None]:

@@ -100,7 +100,10 @@ class _Run:
                 self._given_back = False
                 more = await self._take_until(end_s)
                 while self._at_work:
-                    await asyncio.wait([task for _, task in self._at_work.values()])
+                    # What another worker held may wait again by now.
+                    tasks = [task for _, task in self._at_work.values()]
+                    await asyncio.wait(tasks, timeout=HEARTBEAT_S)
+                    more = more or await self._take_until(end_s)
                 if more or not self._given_back:
                     return more
         finally:

@@ -5,23 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
+from arq.connections import ArqRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.job_store import JobStore
+from workers.sweeper import sweep_once
 
 _log = structlog.get_logger("seiketsu.workers")
 
 
-async def maintain(store: JobStore, state: Redis, audio: Redis) -> dict[str, Any]:
-    """Drop jobs past their time from the indexes, return ended leases, and report sizes.
+async def maintain(store: JobStore, queue: ArqRedis, state: Redis, audio: Redis) -> dict[str, Any]:
+    """Drop jobs past their time from the indexes, sweep once, and report sizes.
 
     Entries of the cache expire and are evicted by Redis itself. A database that does not answer is
     named in the report instead of its sizes.
     """
     report: dict[str, Any] = {}
-    swept = await store.sweep()
-    report["leases_returned"] = swept.returned
+    report["workers_called"] = await sweep_once(store, queue)
     report["jobs"] = await store.tidy()
     for name, redis in (("state_store", state), ("cache_store", audio)):
         report[name] = await _sizes(redis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -24,9 +25,10 @@ from workers.sweeper import sweep_for_ever
 
 WORKS: Final = "works"
 """Where arq's context holds the open `Works`."""
-MOST_TRIES: Final = 10
-_ELSEWHERE_S: Final = 0.4
-"""When a call to a job that this worker is at already is offered again: to another, hopefully."""
+MOST_TRIES: Final = 30
+_ELSEWHERE_MS: Final = (50, 700)
+"""When a call to a job that this worker is at already is offered again, to another, hopefully.
+Drawn: workers look for work at a fixed pace, so the same one would find it first each time."""
 
 Context = dict[Any, Any]
 
@@ -77,7 +79,9 @@ async def _run(ctx: Context, task: str, job: dict[str, str]) -> None:
         more = await works.runner.run(ref)
     except AlreadyHere:
         if ctx["job_try"] < MOST_TRIES:
-            raise Retry(defer=_ELSEWHERE_S) from None
+            least_ms, most_ms = _ELSEWHERE_MS
+            wait_ms = least_ms + secrets.randbelow(most_ms - least_ms)
+            raise Retry(defer=wait_ms / 1000) from None
         return
     if more:
         await call_worker(works.queue, task, ref)
@@ -86,7 +90,8 @@ async def _run(ctx: Context, task: str, job: dict[str, str]) -> None:
 async def voice_cache_maintenance(ctx: Context) -> dict[str, Any]:
     """The nightly task; its report is kept as the task's result."""
     works: Works = ctx[WORKS]
-    return await maintain(works.store, works.runtime.state, works.runtime.audio)
+    runtime = works.runtime
+    return await maintain(works.store, works.queue, runtime.state, runtime.audio)
 
 
 async def warm_up_voices(ctx: Context) -> dict[str, Any]:

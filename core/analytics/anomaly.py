@@ -63,7 +63,9 @@ class AnomalyWatch:
         self._seen.append(
             _Seen(
                 failed=trace.error_code is not None,
-                slow=trace.first_audio_ms is not None and trace.first_audio_ms > SLOW_MS,
+                slow=trace.origin == "live"
+                and trace.first_audio_ms is not None
+                and trace.first_audio_ms > SLOW_MS,
                 low_quality=trace.quality_score is not None and trace.quality_score < LOW_QUALITY,
                 cached=trace.cached,
             )

@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from itertools import groupby
-from operator import itemgetter
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, Literal
 
 import aiohttp
 import msgspec
@@ -33,6 +32,8 @@ _MOST_HELD: Final = 5000
 _MOST_SENT: Final = 500
 _EVERY_S: Final = 10.0
 _ANSWER_S: Final = 5.0
+_LATER: Final = (401, 403, 408, 429)
+"""Refusals that may end: of load, or of a key that somebody will set right."""
 _LAST_S: Final = 2.0
 """Longest wait at the end for what was not sent yet."""
 
@@ -54,9 +55,7 @@ class Exporter:
 
     def offer(self, trace: SpeechTrace) -> None:
         """Take a finished request; never waits. Of too many the oldest are dropped."""
-        if len(self._events) == _MOST_HELD:
-            self.dropped += 1
-        self._events.append((trace.tenant, _event(trace)))
+        self._put(trace.tenant, _event(trace))
 
     async def run(self, every_s: float = _EVERY_S) -> None:
         """Send what is there, again and again, until cancelled."""
@@ -65,31 +64,49 @@ class Exporter:
             await self.flush()
 
     async def flush(self) -> None:
-        """Send everything that is there now; what is not taken stays for the next time."""
-        while self._events:
-            batch = [self._events.popleft() for _ in range(min(_MOST_SENT, len(self._events)))]
-            batch.sort(key=itemgetter(0))
-            for tenant, events in groupby(batch, key=itemgetter(0)):
-                told = [event for _, event in events]
-                if not await self._send(tenant, told):
-                    self._put_back(tenant, told)
-                    return
-                self.sent += len(told)
+        """Send everything that is there now. What cannot be sent just now stays for the next time;
+        what the service refuses for good is dropped."""
+        waiting: dict[str, deque[dict[str, Any]]] = {}
+        for tenant, event in self._events:
+            waiting.setdefault(tenant, deque()).append(event)
+        self._events.clear()
+        try:
+            for tenant, events in waiting.items():
+                while events:
+                    batch = list(islice(events, _MOST_SENT))
+                    outcome = await self._send(tenant, batch)
+                    if outcome == "later":
+                        return
+                    for _ in batch:
+                        events.popleft()
+                    if outcome == "taken":
+                        self.sent += len(batch)
+                    else:
+                        self.dropped += len(batch)
+        finally:  # when it is cancelled, too
+            newer = list(self._events)
+            self._events.clear()
+            for tenant, events in waiting.items():
+                for event in events:
+                    self._put(tenant, event)
+            for tenant, event in newer:
+                self._put(tenant, event)
 
-    def _put_back(self, tenant: str, events: list[dict[str, Any]]) -> None:
-        room = _MOST_HELD - len(self._events)
-        self.dropped += max(0, len(events) - room)
-        self._events.extendleft(
-            (tenant, event) for event in reversed(events[-room:] if room else [])
-        )
+    def _put(self, tenant: str, event: dict[str, Any]) -> None:
+        if len(self._events) == _MOST_HELD:
+            self.dropped += 1
+        self._events.append((tenant, event))
 
-    async def _send(self, tenant: str, events: list[dict[str, Any]]) -> bool:
+    async def _send(
+        self, tenant: str, events: list[dict[str, Any]]
+    ) -> Literal["taken", "refused", "later"]:
         body = {
             "organization_id": tenant,
             "events": events,
             "timestamp": _now(),
             "source": _SOURCE,
         }
+        status = 0
         try:
             async with (
                 asyncio.timeout(_ANSWER_S),
@@ -100,17 +117,20 @@ class Exporter:
                     allow_redirects=False,
                 ) as reply,
             ):
-                taken = reply.status < 300
-                reason = f"status {reply.status}"
+                status = reply.status
+                reason = f"status {status}"
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            taken, reason = False, type(error).__name__
+            reason = type(error).__name__
+        taken = 200 <= status < 300
         if taken == self._failing:  # said once when it goes, and once when it is back
             self._failing = not taken
             if self._failing:
-                log.warning("monitoring_unreachable", reason=reason)
+                log.warning("monitoring_does_not_take", reason=reason)
             else:
                 log.info("monitoring_back")
-        return taken
+        if taken:
+            return "taken"
+        return "refused" if 300 <= status < 500 and status not in _LATER else "later"
 
 
 def _event(trace: SpeechTrace) -> dict[str, Any]:

@@ -51,13 +51,7 @@ class SessionRegistry:
             TooManySessions: this key has.
         """
         key = connection.key_id
-        if len(self._open) >= self._max_sessions:
-            raise SessionsFull(retry_after_s=5)
-        if key and self._per_key[key] >= self._max_per_key:
-            raise TooManySessions(
-                f"This key has {self._max_per_key} sessions open, which is its limit.",
-                retry_after_s=5,
-            )
+        self.require_room(key)
         self._open[id(connection)] = connection
         self._per_key[key] += 1
         try:
@@ -67,6 +61,20 @@ class SessionRegistry:
             self._per_key[key] -= 1
             if not self._per_key[key]:
                 del self._per_key[key]
+
+    def require_room(self, key: str) -> None:
+        """Whether another session of this key may be opened; what it costs is not spent in vain.
+
+        Raises:
+            SessionsFull, TooManySessions: see `enter`.
+        """
+        if len(self._open) >= self._max_sessions:
+            raise SessionsFull(retry_after_s=5)
+        if key and self._per_key[key] >= self._max_per_key:
+            raise TooManySessions(
+                f"This key has {self._max_per_key} sessions open, which is its limit.",
+                retry_after_s=5,
+            )
 
     def end_all(self) -> None:
         """Ask every session to come to its close."""

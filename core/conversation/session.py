@@ -36,7 +36,7 @@ from core.conversation.events import (
 from core.conversation.outbox import ClientLost, Outbox
 from core.conversation.registry import Connection
 from core.deadline import Deadline
-from core.errors import FrameTooLarge, SeiketsuError, SessionBusy
+from core.errors import Busy, FrameTooLarge, SeiketsuError, SessionBusy
 from core.speech import Origin, SpeechPlan, SpeechRequest, SpeechTrace
 from core.text.languages import AUTO, LANGUAGES
 
@@ -155,9 +155,12 @@ class Session:
         await self._outbox.put(encode_event(_error_event(error, command_id)))
 
     async def finish(self, within_s: float) -> None:
-        """Wait until all that was asked is spoken and sent, for so long at most."""
+        """Wait until all that was asked is spoken and sent, for so long at most; what was not is
+        answered with an error."""
         if self._speaking is not None:
             await asyncio.wait((self._speaking,), timeout=within_s)
+        for command in tuple(self._waiting):
+            await self.refuse(Busy("This gateway is going to end."), command.command_id)
         await self._outbox.flush()
 
     async def aclose(self) -> None:

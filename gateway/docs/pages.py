@@ -123,6 +123,8 @@ def _static_route() -> HTTPRouteHandler:
         if found is None:
             raise NotFoundException
         headers = {"etag": found.etag, "cache-control": "no-cache"}
+        if name == CLIENT:  # pages of other sites may load it: it holds nothing of anybody
+            headers["access-control-allow-origin"] = "*"
         if request.headers.get("if-none-match") == found.etag:
             return Response(b"", status_code=304, headers=headers)
         return Response(found.body, media_type=found.kind, headers=headers)

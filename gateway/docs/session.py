@@ -90,7 +90,7 @@ Texts are spoken in the order they were sent; eight may wait, the next gets `ses
 | closed with | when |
 |---|---|
 | 1000 | nobody sent anything for ten minutes (the operator may choose another time) |
-| 1001 | the gateway is going to end; what was asked before is spoken first |
+| 1001 | the gateway is going to end; what was asked before is answered first |
 | 1007 | a text frame was not UTF-8 |
 | 1008 | 20 messages in a row could not be read |
 | 1009 | a frame was larger than 64 KB |

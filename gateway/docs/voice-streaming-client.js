@@ -14,9 +14,9 @@
 const MOST_WAITING = 8; // the gateway takes no more at once
 
 export class VoiceStreamingClient {
-  // baseUrl: of the gateway; WebSocket: another one than the platform's own.
+  // baseUrl: of the gateway, else where this file came from; WebSocket: another one than the platform's own.
   constructor({ sessionId, voiceAgentId, language, token, baseUrl, WebSocket } = {}) {
-    const base = baseUrl || (globalThis.location && globalThis.location.origin) || "http://localhost:8000";
+    const base = baseUrl || originOfThisFile() || "http://localhost:8000";
     const query = [];
     const options = { voice_agent_id: voiceAgentId, language, token };
     for (const [name, value] of Object.entries(options)) {
@@ -31,9 +31,14 @@ export class VoiceStreamingClient {
     this.onClosed = () => {}; // (code, reason)
     this._waiting = []; // until the session is there
     this._connected = false;
+    this._closed = false;
     this._socket = new (WebSocket || globalThis.WebSocket)(url);
     this._socket.onmessage = (message) => this._received(JSON.parse(message.data));
-    this._socket.onclose = (event) => this.onClosed(event.code, event.reason);
+    this._socket.onclose = (event) => {
+      this._closed = true;
+      this._waiting = [];
+      this.onClosed(event.code, event.reason);
+    };
     this._socket.onerror = () =>
       this.onError({
         code: "connection_failed",
@@ -57,7 +62,9 @@ export class VoiceStreamingClient {
   }
 
   _send(command) {
-    if (this._connected) {
+    if (this._closed) {
+      throw new Error("The session is closed; open another one.");
+    } else if (this._connected) {
       this._socket.send(JSON.stringify(command));
     } else if (this._waiting.length < MOST_WAITING) {
       this._waiting.push(command);
@@ -77,6 +84,11 @@ export class VoiceStreamingClient {
       this.onError(event);
     }
   }
+}
+
+function originOfThisFile() {
+  const url = import.meta.url || "";
+  return /^https?:/.test(url) ? new URL(url).origin : null;
 }
 
 function bytesOfHex(hex) {

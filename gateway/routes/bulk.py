@@ -11,13 +11,13 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler, post
 from litestar.openapi.datastructures import ResponseSpec
 
+from core.agents import languages_of
 from core.audio.formats import resolve
 from core.bulk import BulkSpeaker
-from core.errors import InvalidRequest, TextTooLong, TooManyTexts, UnsupportedLanguage
+from core.errors import InvalidRequest, TextTooLong, TooManyTexts
 from core.jobs import ItemResult, JobSpec
 from core.phrases import phrases_of
 from core.speech import SpeechRequest
-from core.text.languages import AUTO, Language, language_of
 from gateway.bodies import AnyRequest, caller, json_body
 from gateway.edge import Edge
 from gateway.errors import ErrorBody, new_request_id
@@ -116,10 +116,13 @@ def bulk_routes(edge: Edge) -> list[HTTPRouteHandler]:
         tenant = caller(edge, request).tenant
         runtime = edge.runtime
         agent = runtime.agent_store.snapshot.get(tenant, asked.voice_agent_id)
-        languages = _languages(asked.language, agent.language_preferences)
+        # All are read before a job is made: half of a request would be repeated as a whole.
+        sets = {
+            language: await phrases_of(runtime.phrases, tenant, agent.id, language)
+            for language in languages_of(agent, asked.language)
+        }
         made: list[JobStarted] = []
-        for language in languages:
-            phrases = await phrases_of(runtime.phrases, tenant, agent.id, language)
+        for language, phrases in sets.items():
             spec = JobSpec("pregenerate", agent.id, language)
             ref = await edge.jobs.start(tenant, spec, phrases)
             made.append(started(ref.job_id, len(phrases)))
@@ -134,7 +137,8 @@ def _check(edge: Edge, tenant: str, asked: BulkRequest) -> None:
     """Refuse what no single text could be blamed for.
 
     Raises:
-        TooManyTexts, TextTooLong, UnsupportedFormat, UnknownAgent: it cannot be done as asked.
+        TooManyTexts, TextTooLong, UnsupportedFormat, UnsupportedLanguage, UnknownAgent: it cannot
+            be done as asked.
     """
     limits = edge.settings
     if asked.background_processing:
@@ -145,20 +149,13 @@ def _check(edge: Edge, tenant: str, asked: BulkRequest) -> None:
     if len(asked.texts) > most:
         raise TooManyTexts(advice.format(most=most))
     resolve(asked.format, limits.speech.mp3_kbps)
-    edge.runtime.agent_store.snapshot.get(tenant, asked.voice_agent_id)
+    languages_of(
+        edge.runtime.agent_store.snapshot.get(tenant, asked.voice_agent_id), asked.language
+    )
     longest = limits.speech.max_text_chars
     for index, text in enumerate(asked.texts):
         if len(text) > longest:
             raise TextTooLong(f"Text {index} is longer than {longest} characters.")
-
-
-def _languages(asked: str | None, preferred: tuple[Language, ...]) -> tuple[Language, ...]:
-    if asked is None or asked == AUTO:
-        return preferred
-    language = language_of(asked)
-    if language is None:
-        raise UnsupportedLanguage(f"The languages are: {', '.join(preferred)}.")
-    return (language,)
 
 
 async def _foreground(edge: Edge, tenant: str, asked: BulkRequest) -> BulkReply:

@@ -11,12 +11,15 @@ from litestar.handlers import HTTPRouteHandler, post
 from litestar.openapi.datastructures import ResponseSpec
 
 from core.analytics.quality_check import QualityCheck
+from core.errors import InvalidRequest
 from core.speech import SpeechRequest
 from gateway.bodies import AnyRequest, caller, json_body
 from gateway.edge import Edge
 from gateway.errors import ErrorBody, new_request_id
+from gateway.http import ClientGone
 from gateway.messages_quality import AnalyzeReply, AnalyzeRequest, analyze_reply
 from gateway.routes.agents import SECURITY, UNKNOWN, WRITING
+from gateway.streaming import while_connected
 
 _decoder = msgspec.json.Decoder(AnalyzeRequest)
 
@@ -58,7 +61,12 @@ def quality_route(edge: Edge) -> HTTPRouteHandler:
             language=body.language,
         )
         with edge.place():
-            found = await check.analyse(asked, request_id, body.quality_threshold)
+            try:
+                found = await while_connected(
+                    request.receive, check.analyse(asked, request_id, body.quality_threshold)
+                )
+            except ClientGone as error:
+                raise InvalidRequest("The caller left.") from error
         took_ms = (time.monotonic() - began_s) * 1000
         return Response(
             analyze_reply(found, body.quality_threshold, took_ms),

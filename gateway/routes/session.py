@@ -33,8 +33,9 @@ from gateway.websocket import MAX_FRAME_BYTES
 
 MAX_BAD_MESSAGES: Final = 20
 """Messages in a row that cannot be read; then the session is closed."""
-FINISH_S: Final = 6.0
-"""How long a session may still speak what was asked when the gateway is going to end."""
+FINISH_SHARE: Final = 0.75
+"""Of SEIKETSU_DRAIN: how long a session may still speak what was asked when the gateway is going to
+end. What is left then is answered with `busy`."""
 
 Close = tuple[int, str]
 IDLE: Final[Close] = (1000, "nothing was sent for too long")
@@ -116,11 +117,13 @@ async def _converse(edge: Edge, parts: SessionParts, connection: Connection, wir
     outbox = Outbox(wire.send_text, stall_s=gateway.send_stall_s, on_lost=wire.wake)
     session = Session(connection, parts, outbox)
     connection.end = wire.leave
+    if edge.draining.is_set():  # since the handshake began
+        wire.leave()
     try:
         await session.greet()
         ending = await _read(session, outbox, wire, gateway.session_idle_s)
         if ending is GOING_AWAY:
-            await session.finish(FINISH_S)
+            await session.finish(gateway.drain_s * FINISH_SHARE)
         elif ending is not None:
             await outbox.flush()
     finally:

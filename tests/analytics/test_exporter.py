@@ -93,6 +93,37 @@ async def test_while_the_service_is_away_events_wait_and_are_sent_once(service: 
     assert names == [f"r{number}" for number in range(8)]
 
 
+async def test_a_failure_loses_no_other_tenants_events(service: Monitoring) -> None:
+    async with open_exporter(settings_of(service)) as exporter:
+        assert exporter is not None
+        service.status = 503
+        for tenant in ("a", "b", "c"):
+            exporter.offer(trace(tenant))
+        await exporter.flush()
+        service.answers.clear()
+        flushing = asyncio.create_task(exporter.flush())
+        await asyncio.sleep(0.05)
+        flushing.cancel()
+        await asyncio.gather(flushing, return_exceptions=True)
+        service.answers.set()
+        service.status = 200
+    assert {batch["organization_id"] for batch in service.batches} == {"a", "b", "c"}
+    assert exporter.dropped == 0
+
+
+async def test_what_is_refused_for_good_holds_up_nobody(service: Monitoring) -> None:
+    async with open_exporter(settings_of(service)) as exporter:
+        assert exporter is not None
+        service.status = 400
+        exporter.offer(trace("a"))
+        await exporter.flush()
+        assert exporter.dropped == 1
+        service.status = 200
+        exporter.offer(trace("b"))
+        await exporter.flush()
+        assert exporter.sent == 1
+
+
 async def test_what_waits_is_bounded_and_the_oldest_goes(service: Monitoring) -> None:
     async with open_exporter(settings_of(service)) as exporter:
         assert exporter is not None

@@ -148,7 +148,6 @@ async def test_a_token_is_bound_to_its_session_and_its_time(
     gateway = start(api_keys=KEYS)
     token = (await ask_token(gateway, "first-key", session_id="mine")).json()["token"]
     assert (await refusal(gateway, "other", f"?token={token}"))[:2] == (401, "token_invalid")
-    token = (await ask_token(gateway, "first-key", session_id="mine")).json()["token"]
     from core.redis import open_redis
 
     redis = open_redis(redis_state.url, timeout_s=1, max_connections=1)
@@ -160,6 +159,23 @@ async def test_a_token_is_bound_to_its_session_and_its_time(
     await asyncio.sleep(0.01)
     assert (await refusal(gateway, "mine", f"?token={token}"))[:2] == (401, "token_invalid")
     await redis.aclose()
+
+
+@pytest.mark.parametrize("asked", ["voice_agent_id=agent_9", "language=zh"])
+async def test_who_holds_a_token_cannot_choose_another_voice(start: Start, asked: str) -> None:
+    gateway = start(api_keys=KEYS)
+    reply = await ask_token(gateway, "first-key", session_id="mine", language="es")
+    query = f"?token={reply.json()['token']}&{asked}"
+    assert (await refusal(gateway, "mine", query))[:2] == (401, "token_invalid")
+
+
+async def test_a_refusal_for_load_does_not_use_a_token_up(start: Start) -> None:
+    gateway = start(api_keys=KEYS, max_sessions=1)
+    token = (await ask_token(gateway, "first-key", session_id="mine")).json()["token"]
+    async with talk(gateway, **key("first-key")):
+        assert (await refusal(gateway, "mine", f"?token={token}"))[:2] == (503, "sessions_full")
+    async with talk(gateway, "mine", f"?token={token}") as session:
+        assert session.hello["session_id"] == "mine"
 
 
 async def test_a_token_keeps_its_tenant_and_no_key_can_change_it(

@@ -107,6 +107,8 @@ def test_the_services_are_those_of_an_installation(compose: dict[str, Any]) -> N
         "Upgrade $$http_upgrade",
         "Connection $$connection_upgrade",
         "proxy_buffering off",
+        "Host $$http_host",
+        "access_log off",
     ):
         assert needed in balancer
     for server in re.findall(r"server (\S+?):(\d+)", balancer):

@@ -23,7 +23,7 @@ from tests.workers.running import (
     wait_for_job,
 )
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 AT_ONCE = 4
 

@@ -106,18 +106,18 @@ async def test_a_warm_up_makes_a_job_for_each_language_of_each_agent(
 
 
 async def test_maintenance_reports_sizes_and_names_a_database_that_is_away(
-    store: JobStore, state: Redis, redis_cache: EmbeddedRedis
+    store: JobStore, queue: ArqRedis, state: Redis, redis_cache: EmbeddedRedis
 ) -> None:
     from core.redis import open_redis
 
     await store.create("acme", JobSpec("bulk", "agent_123"), ["one"])
     audio = open_redis(redis_cache.url, timeout_s=0.5, max_connections=2)
-    report = await maintain(store, state, audio)
+    report = await maintain(store, queue, state, audio)
     assert report["jobs"] == {"open": 1, "kept": 1, "dropped": 0}
     assert report["state_store"]["keys"] > 0
     assert report["cache_store"]["limit_bytes"] == 64 * 1024 * 1024
     await redis_cache.stop()
-    assert "error" in (await maintain(store, state, audio))["cache_store"]
+    assert "error" in (await maintain(store, queue, state, audio))["cache_store"]
     await audio.aclose()
 
 
