@@ -12,20 +12,9 @@ from core.text.words import words_of
 from core.voices.pico import Pico
 from core.voices.pico_native import PicoEngine
 from core.voices.registry import Passage
+from tests.sentences import SPANISH
 
-SENTENCES: Final = (
-    "El piso tiene dos habitaciones y un balcón muy grande.",
-    "¿Le gustaría visitar la casa el sábado por la mañana?",
-    "El precio de venta es de trescientos cincuenta mil euros.",
-    "La calefacción y el agua están incluidas en el alquiler.",
-    "Puedo enviarle el plano por correo electrónico ahora mismo.",
-    "El edificio fue reformado el año pasado y tiene ascensor nuevo.",
-    "Espere un momento mientras compruebo las fechas disponibles.",
-    "Hay un colegio y un supermercado muy cerca de la vivienda.",
-    "El propietario está dispuesto a negociar si firma este mes.",
-    "Gracias por llamar, nuestro agente le contactará mañana.",
-)
-
+SENTENCES: Final = SPANISH
 FILES: Final = ("es-ES_ta.bin", "es-ES_zl0_sg.bin")
 
 FRAME_MS: Final = 4
