@@ -22,6 +22,10 @@ Tier = Literal["memory", "redis"]
 
 WRITERS: Final = 4
 """Writes to Redis under way at once; the rest wait, and requests always find connections."""
+_DAY_S: Final = 24 * 3600
+_FRESH_SHARE: Final = 0.25
+"""A common response is spoken anew when a day of its life is left, or this share of a short one: it
+is there at all times and never older than its lifetime."""
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -82,11 +86,16 @@ class SpeechCache:
             return found
         return None
 
-    def peek_segment(self, tenant: str, voice_key: str) -> SegmentEntry | None:
+    def peek_segment(self, plan: SpeechPlan, index: int) -> SegmentEntry | None:
         """One segment from memory, without waiting: for what was admitted since the lookup. Not
         counted: the lookup was."""
-        found = self.memory.peek(Keys.segment(tenant, voice_key))
-        return found if isinstance(found, SegmentEntry) else None
+        if not plan.enable_caching:
+            return None
+        key = plan.segments[index].attempts[0].voice_key
+        found = self.memory.peek(Keys.segment(plan.tenant, key))
+        if not isinstance(found, SegmentEntry) or (plan.common and self._is_old(found)):
+            return None
+        return found
 
     async def lookup(self, plan: SpeechPlan, trace: SpeechTrace) -> Lookup:
         """What the tiers have of this plan, in at most one round trip.
@@ -97,9 +106,7 @@ class SpeechCache:
         if not plan.enable_caching:
             return Lookup()
         found = await self._lookup(plan, trace)
-        if plan.common:
-            self._prolong(plan, found)
-        return found
+        return await self._as_common(plan, trace, found) if plan.common else found
 
     async def _lookup(self, plan: SpeechPlan, trace: SpeechTrace) -> Lookup:
         rendition = self.peek_rendition(plan.tenant, plan.rendition_key)
@@ -162,15 +169,41 @@ class SpeechCache:
         """Keep a whole encoded reply, every segment of it in the asked voice."""
         self._admit(Keys.rendition(tenant, rendition_key), entry)
 
-    def _prolong(self, plan: SpeechPlan, found: Lookup) -> None:
-        """Keep longer what was spoken before it was known to be common."""
-        if found.rendition is not None and not found.rendition.common:
-            entry = msgspec.structs.replace(found.rendition, common=True)
-            self.admit_rendition(plan.tenant, plan.rendition_key, entry)
-        for index, (segment, _) in found.segments.items():
+    async def _as_common(self, plan: SpeechPlan, trace: SpeechTrace, found: Lookup) -> Lookup:
+        """What may be used for a common response: what has most of its life before it. What was
+        spoken before it was known to be common is kept longer from now on."""
+        segments = found.segments
+        rendition = found.rendition
+        if rendition is not None and (self._is_old(rendition) or not rendition.common):
+            # Its segments were not asked for.
+            segments = {}
+            keys = [Keys.segment(plan.tenant, s.attempts[0].voice_key) for s in plan.segments]
+            fetched = await self.shared.fetch(keys)
+            trace.redis_trips += fetched.trips
+            for index, entry in enumerate(fetched.entries):
+                if isinstance(entry, SegmentEntry):
+                    segments[index] = (entry, "redis")
+        segments = {i: one for i, one in segments.items() if not self._is_old(one[0])}
+        for index, (segment, _) in segments.items():
             if not segment.common:
                 key = plan.segments[index].attempts[0].voice_key
                 self.admit_segment(plan.tenant, key, msgspec.structs.replace(segment, common=True))
+        if rendition is None or self._is_old(rendition):
+            return Lookup(segments=segments)
+        if not rendition.common:
+            entry = msgspec.structs.replace(rendition, common=True)
+            self.admit_rendition(plan.tenant, plan.rendition_key, entry)
+        return Lookup(rendition, found.rendition_source)
+
+    def _is_old(self, entry: Entry) -> bool:
+        """Whether a common response is to be spoken anew."""
+        fresh_s = min(_DAY_S, _FRESH_SHARE * self._common_ttl_s)
+        return self._left_s(entry, self._common_ttl_s) < fresh_s
+
+    def _left_s(self, entry: Entry, ttl_s: float) -> float:
+        """How long an entry still lives by its own date; without one, its whole life."""
+        created_unix_s = entry.provenance.created_unix_s
+        return ttl_s - max(0.0, self._clock() - created_unix_s) if created_unix_s else ttl_s
 
     async def drain(self, timeout_s: float) -> bool:
         """Wait until the writes so far are done; False when some are not by then."""
@@ -189,14 +222,15 @@ class SpeechCache:
     def _keep(self, key: str, entry: Entry) -> None:
         # Redis does not tell how long an entry still lives; its own date does, so that memory does
         # not keep it for another whole lifetime.
-        age_s = max(0.0, self._clock() - entry.provenance.created_unix_s)
-        ttl_s = self._ttl_of(entry)
-        left_s = ttl_s - age_s if entry.provenance.created_unix_s else ttl_s
+        left_s = self._left_s(entry, self._ttl_of(entry))
         if left_s > 0:
             self.memory.put(key, entry, left_s)
 
     def _admit(self, key: str, entry: Entry) -> None:
-        self.memory.put(key, entry, self._ttl_of(entry))
+        ttl_s = self._left_s(entry, self._ttl_of(entry))
+        if ttl_s <= 0:
+            return
+        self.memory.put(key, entry, ttl_s)
         size = memory_bytes(entry)
         full = (
             len(self._writes) >= self._max_pending_writes
@@ -206,13 +240,13 @@ class SpeechCache:
             self.counters.dropped += 1
             return
         self._pending_bytes += size
-        task = asyncio.create_task(self._write(key, entry), name="cache-write")
+        task = asyncio.create_task(self._write(key, entry, ttl_s), name="cache-write")
         self._writes.add(task)
         task.add_done_callback(lambda done: self._written(done, size))
 
-    async def _write(self, key: str, entry: Entry) -> None:
+    async def _write(self, key: str, entry: Entry, ttl_s: float) -> None:
         async with self._writers:
-            if await self.shared.store(key, entry, self._ttl_of(entry)):
+            if await self.shared.store(key, entry, ttl_s):
                 self.counters.written += 1
             else:
                 self.counters.dropped += 1

@@ -184,11 +184,7 @@ class Reply:
         return self._parts.new_deadline(self._lead_s() + between_s, self._plan.origin)
 
     def _peek(self, index: int) -> SegmentEntry | None:
-        plan = self._plan
-        if not plan.enable_caching:
-            return None
-        key = plan.segments[index].attempts[0].voice_key
-        return self._parts.cache.peek_segment(plan.tenant, key)
+        return self._parts.cache.peek_segment(self._plan, index)
 
     async def _keep(self, flight: Flight) -> None:
         """Admit what the asked voice said; what a fallback spoke is kept nowhere."""

@@ -41,8 +41,10 @@ def segment_entry(audio: bytes = b"fLaC" + bytes(2000), created: float = 0.0) ->
     return SegmentEntry("flac", audio, 24_000, words(3), provenance(created))
 
 
-def rendition_entry(audio: bytes = b"\xff\xf3" + bytes(4000)) -> RenditionEntry:
-    return RenditionEntry("mp3_24000_128", audio, 1000, 0.97, words(4), provenance())
+def rendition_entry(
+    audio: bytes = b"\xff\xf3" + bytes(4000), created: float = 0.0
+) -> RenditionEntry:
+    return RenditionEntry("mp3_24000_128", audio, 1000, 0.97, words(4), provenance(created))
 
 
 def plan(

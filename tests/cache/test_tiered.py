@@ -32,12 +32,19 @@ async def gets(watcher: Redis) -> int:
     return int(stats.get("cmdstat_get", {"calls": 0})["calls"])
 
 
-async def admit(cache: SpeechCache, asked: SpeechPlan, *, rendition: bool = False) -> None:
+async def admit(
+    cache: SpeechCache,
+    asked: SpeechPlan,
+    *,
+    rendition: bool = False,
+    created_unix_s: float = 0.0,
+) -> None:
     for segment in asked.segments:
         key = segment.attempts[0].voice_key
-        cache.admit_segment(asked.tenant, key, segment_entry(key.encode()))
+        cache.admit_segment(asked.tenant, key, segment_entry(key.encode(), created_unix_s))
     if rendition:
-        cache.admit_rendition(asked.tenant, asked.rendition_key, rendition_entry())
+        entry = rendition_entry(created=created_unix_s)
+        cache.admit_rendition(asked.tenant, asked.rendition_key, entry)
     assert await cache.drain(2)
 
 
@@ -305,3 +312,30 @@ async def test_a_common_response_is_kept_longer(client: Redis, watcher: Redis) -
     assert not cache._writes, "it is common already"
     for one in (cache, later):
         await one.aclose()
+
+
+async def test_a_common_response_is_spoken_anew_before_it_is_gone(
+    client: Redis, watcher: Redis
+) -> None:
+    now_s = 1_000_000.0
+    cache = open_cache(client, common_ttl_s=10 * TTL_S, clock=lambda: now_s)
+    asked = plan()
+    common = msgspec.structs.replace(asked, common=True)
+    await admit(cache, asked, rendition=True, created_unix_s=now_s)
+    now_s += 0.5 * TTL_S
+    found = await cache.lookup(common, trace())
+    assert found.rendition is not None
+    assert await cache.drain(2)
+    # The segments too, though the rendition alone was enough.
+    segment = Keys.segment(asked.tenant, asked.segments[0].attempts[0].voice_key)
+    assert 9 * TTL_S < await watcher.ttl(segment) <= 9.5 * TTL_S
+    now_s += 6 * TTL_S
+    assert (await cache.lookup(common, trace())).rendition is not None
+    now_s += 1.5 * TTL_S
+    old = await cache.lookup(common, trace())
+    assert old.rendition is None
+    assert not old.segments
+    assert cache.peek_segment(common, 0) is None
+    # Whoever calls meanwhile still hears it.
+    assert (await cache.lookup(asked, trace())).rendition is not None
+    await cache.aclose()

@@ -1,9 +1,10 @@
 """Imports each named module in a fork of this fresh interpreter and prints what that did, as JSON.
 
-    python -B tests/repo/probe.py MODULE...
+    python -B tests/repo/probe.py [--with LIBRARY,LIBRARY...] MODULE...
 
-A fork is as fresh as a new interpreter and costs nothing. What an import may not do is watched by
-an audit hook: open files to write, touch the network, start processes; and it may leave no thread.
+A fork is as fresh as a new interpreter and costs nothing; the libraries are imported before it.
+What an import may not do is watched by an audit hook: open files to write, touch the network, start
+processes; and it may leave no thread.
 """
 
 from __future__ import annotations
@@ -43,7 +44,12 @@ def probe(module: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    for module in sys.argv[1:]:
+    names = sys.argv[1:]
+    if names[0] == "--with":
+        for library in names[1].split(","):
+            importlib.import_module(library)
+        names = names[2:]
+    for module in names:
         child = os.fork()
         if child == 0:
             print(json.dumps(probe(module)), flush=True)
