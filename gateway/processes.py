@@ -1,8 +1,8 @@
 """`seiketsu serve --processes N`: several gateway processes on one listening socket.
 
-This process holds the socket and serves nothing itself. A child that dies is started again; SIGHUP
-replaces the children one after the other, each only when its successor takes requests, so that
-there is always somebody to answer. SIGTERM and SIGINT drain all of them.
+This process holds the socket and serves nothing itself. A child that dies or hangs is started
+again; SIGHUP replaces the children one after the other, each only when its successor takes
+requests, so that there is always somebody to answer. SIGTERM and SIGINT drain all of them.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import structlog
 from core.children import Child
 from core.errors import ConfigurationError
 from core.settings import Settings
+from gateway.pulse import HUNG_S, Pulse
 from gateway.supervisor import gateway_grace_s
 
 log = structlog.get_logger("seiketsu.gateway")
@@ -60,14 +61,16 @@ class Processes:
         count: int,
         *,
         command: Sequence[str] = (sys.executable, "-m", "gateway.cli", "serve"),
+        hung_s: float = HUNG_S,
     ) -> None:
         """The command gets `--fd N --ready-fd M` added."""
         self._settings = settings
         self._env = dict(environ)
         self._listener = listener
         self._command = command
+        self._hung_s = hung_s
         self._slots = [_Slot(number) for number in range(count)]
-        self._children: set[Child] = set()
+        self._children: dict[Child, Pulse] = {}
         self._asked_to_end: set[Child] = set()
         self._end, self._hurry, self._roll = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
@@ -128,20 +131,22 @@ class Processes:
             NotReady: it does not.
         """
         reading, writing = os.pipe()
+        pulse = Pulse(reading, hung_s=self._hung_s)
         try:
             listening = self._listener.fileno()
             command = [*self._command, "--fd", str(listening), "--ready-fd", str(writing)]
             child = Child(command, env=self._env, pass_fds=[listening, writing])
+        except BaseException:
+            pulse.close()
+            raise
         finally:
             os.close(writing)
-        self._children.add(child)
+        self._children[child] = pulse
         try:
-            ready = await _first_byte(reading)
+            ready = await pulse.first(_READY_S)
         except BaseException:
             self._forget(child)
             raise
-        finally:
-            os.close(reading)
         if not ready:
             self._forget(child)
             log.error("gateway_process_not_ready", code=child.returncode)
@@ -150,16 +155,23 @@ class Processes:
         return child
 
     async def _asked_before_end(self, slot: _Slot, child: Child) -> bool:
-        """Wait until a successor is asked for (True) or the child ends (False)."""
+        """Wait until a successor is asked for (True) or the child ends (False); one that hangs is
+        killed."""
         ending = asyncio.create_task(child.wait())
         asking = asyncio.create_task(slot.asked.wait())
+        hanging = asyncio.create_task(self._children[child].stopped())
+        tasks = (ending, asking, hanging)
         try:
-            await asyncio.wait({ending, asking}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            if hanging.done() and not ending.done():
+                log.error("gateway_process_hangs", slot=slot.number, process=child.pid)
+                child.kill()
+                return False
             return not ending.done()
         finally:
-            for task in (ending, asking):
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(ending, asking, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _replace(self, slot: _Slot, child: Child, started_s: float) -> tuple[Child, float]:
         """The child's successor and when it was started; the child itself if there is none."""
@@ -228,7 +240,9 @@ class Processes:
     def _forget(self, child: Child) -> None:
         """Kill what is left of it."""
         child.kill()
-        self._children.discard(child)
+        pulse = self._children.pop(child, None)
+        if pulse is not None:
+            pulse.close()
         self._asked_to_end.discard(child)
 
     @contextmanager
@@ -260,18 +274,3 @@ async def _all(works: Iterator[Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as group:
         for work in works:
             group.create_task(work)
-
-
-async def _first_byte(descriptor: int) -> bool:
-    """Whether a byte arrives on the pipe before it is closed or the time is over."""
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(descriptor, readable.set)
-    try:
-        async with asyncio.timeout(_READY_S):
-            await readable.wait()
-        return bool(os.read(descriptor, 1))
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(descriptor)

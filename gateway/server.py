@@ -10,7 +10,6 @@ ready.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import time
@@ -25,6 +24,7 @@ from core.errors import ConfigurationError
 from core.log import configure_logging
 from core.settings import Settings
 from gateway.protocol import REQUEST_TIMEOUT_S, edge_protocol
+from gateway.pulse import Beats
 from gateway.websocket import MAX_FRAME_BYTES, edge_websocket
 
 _BACKLOG: Final = 2048
@@ -99,13 +99,13 @@ class DrainingServer(uvicorn.Server):
         handed_over: bool,
         ready_fd: int | None = None,
     ) -> None:
-        """`ready_fd` is written one byte and closed as soon as requests are taken."""
+        """On `ready_fd` a byte is written as soon as requests are taken, and then each second."""
         super().__init__(config)
         self._notice_s = settings.gateway.drain_notice_s
         self._drain_s = settings.gateway.drain_s
         self._draining = draining
         self._handed_over = handed_over
-        self._ready_fd = ready_fd
+        self._beats = None if ready_fd is None else Beats(ready_fd)
         self._hurry = asyncio.Event()
 
     @contextmanager
@@ -127,13 +127,11 @@ class DrainingServer(uvicorn.Server):
             for number in actions:
                 loop.remove_signal_handler(number)
 
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
-        await super().startup(sockets)
-        if self._ready_fd is not None:
-            os.write(self._ready_fd, b"1")
-            os.close(self._ready_fd)
-            self._ready_fd = None
+    async def on_tick(self, counter: int) -> bool:
+        """Called ten times a second from the start on, until the server is to end."""
+        if self._beats is not None:
+            self._beats.beat()
+        return await super().on_tick(counter)
 
     def announce(self) -> None:
         """Say not ready from now on, and close each connection with its next reply."""
@@ -146,6 +144,8 @@ class DrainingServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then end what is still there."""
+        if self._beats is not None:
+            self._beats.close()
         self.announce()
         if not self._handed_over:
             await self._wait(self._notice_s, lambda: False)
