@@ -1,6 +1,7 @@
 """`python -m benchmarks.emulator`: serves until SIGTERM or SIGINT.
 
-Prints one line of JSON with `url` and `pid` when it is ready.
+Prints one line of JSON with `url`, `pid` and, with `--tls`, `certificate` (a file that clients must
+trust) when it is ready.
 """
 
 from __future__ import annotations
@@ -10,9 +11,13 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import sys
+import tempfile
 from collections.abc import Sequence
-from typing import Final, get_args
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, get_args
 
 import uvloop
 from aiohttp import web
@@ -23,6 +28,7 @@ from benchmarks.emulator.faults import FaultRule, read_rules
 from benchmarks.emulator.latency import JITTER, LatencyName
 from benchmarks.emulator.speakers import AudioKind
 from benchmarks.emulator.state import EmulatorSettings
+from benchmarks.emulator.tls import make_certificate
 
 _STOP_S: Final = 0.5
 
@@ -70,14 +76,22 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--credits", type=int, help="credits of the period, instead of the plan's")
     made.add_argument("--queue-ms", type=int, default=50, help="wait of a request over the limit")
+    made.add_argument(
+        "--close-ms", type=int, default=800, help="from a socket's last frame to its close frame"
+    )
     made.add_argument("--region", default="europe-west4", help="value of x-region")
+    made.add_argument(
+        "--tls", action="store_true", help="serve https and wss, self-signed; needs openssl"
+    )
     made.add_argument(
         "--stdin-guard", action="store_true", help="end when standard input is closed"
     )
     return made
 
 
-async def _serve(options: argparse.Namespace) -> None:
+async def _serve(
+    options: argparse.Namespace, tls: tuple[ssl.SSLContext, Path] | None = None
+) -> None:
     settings = EmulatorSettings(
         plan=options.plan,
         concurrency=options.concurrency,
@@ -88,6 +102,7 @@ async def _serve(options: argparse.Namespace) -> None:
         keys=tuple(options.key),
         credit_limit=options.credits,
         queue_ms=options.queue_ms,
+        close_ms=options.close_ms,
         region=options.region,
         faults=tuple(options.faults),
     )
@@ -107,10 +122,16 @@ async def _serve(options: argparse.Namespace) -> None:
     )
     await runner.setup()
     try:
-        await web.TCPSite(runner, options.host, options.port, backlog=1024).start()
+        context = None if tls is None else tls[0]
+        await web.TCPSite(
+            runner, options.host, options.port, backlog=1024, ssl_context=context
+        ).start()
         port = runner.addresses[0][1]
         host = f"[{options.host}]" if ":" in options.host else options.host
-        ready = {"url": f"http://{host}:{port}", "pid": os.getpid()}
+        scheme = "http" if tls is None else "https"
+        ready: dict[str, Any] = {"url": f"{scheme}://{host}:{port}", "pid": os.getpid()}
+        if tls is not None:
+            ready["certificate"] = str(tls[1])
         sys.stdout.write(json.dumps(ready) + "\n")
         sys.stdout.flush()
         await stop.wait()
@@ -133,8 +154,12 @@ async def _wait_for_end_of_input(stop: asyncio.Event) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line."""
     options = parser().parse_args(arguments)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(options))
+    with ExitStack() as stack:
+        tls = None
+        if options.tls:
+            tls = make_certificate(Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
+        runner.run(_serve(options, tls))
 
 
 if __name__ == "__main__":

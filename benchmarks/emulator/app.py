@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from benchmarks.emulator.routes import account, control, speech
+from benchmarks.emulator.routes import account, control, sockets, speech
 from benchmarks.emulator.state import STATE, Emulator, EmulatorSettings, state_of
 
 _MAX_BODY_BYTES: Final = 4 * 1024 * 1024
@@ -19,7 +19,7 @@ def make_app(settings: EmulatorSettings) -> web.Application:
     app[STATE] = Emulator(settings)
     app.cleanup_ctx.append(_speaker)
     app.on_shutdown.append(_note_stop)
-    for routes in (speech, account, control):
+    for routes in (speech, sockets, account, control):
         routes.add_routes(app)
     app.router.add_route("*", "/{tail:.*}", _unknown)
     return app
@@ -33,7 +33,10 @@ async def _speaker(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _note_stop(app: web.Application) -> None:
-    app[STATE].stopping = True
+    emulator = app[STATE]
+    emulator.stopping = True
+    for task in list(emulator.serving):
+        task.cancel()
 
 
 async def _unknown(request: web.Request) -> web.Response:

@@ -110,20 +110,25 @@ def check(request: web.Request, body: dict[str, Any], *, streamed: bool, rank: i
     voice_id = request.match_info["voice_id"]
     if voice_id not in VOICES:
         raise Refusal("voice_not_found", f"A voice with voice_id '{voice_id}' was not found.")
-    model = _model(body)
+    model = model_of(body.get("model_id"))
     if wire.least_rank > rank:
         raise Refusal(
             "subscription_required",
             f"Output format '{name}' needs a higher subscription tier.",
             param="output_format",
         )
-    speed = _speed(body.get("voice_settings") or {})
+    speed = speed_of(body.get("voice_settings") or {})
     _check_values(body, model)
     return Asked(body["text"], model, wire, speed, body.get("seed"))
 
 
-def _model(body: dict[str, Any]) -> Model:
-    model_id = body.get("model_id") or DEFAULT_MODEL
+def model_of(model_id: str | None) -> Model:
+    """The model of that id that speaks; None or empty: the default.
+
+    Raises:
+        Refusal: there is none, or it does not speak.
+    """
+    model_id = model_id or DEFAULT_MODEL
     model = MODELS.get(model_id)
     if model is None:
         raise Refusal(
@@ -140,7 +145,12 @@ def _model(body: dict[str, Any]) -> Model:
     return model
 
 
-def _speed(settings: dict[str, Any]) -> float:
+def speed_of(settings: dict[str, Any]) -> float:
+    """The speed among voice settings that are all good.
+
+    Raises:
+        Refusal, Unprocessable: one is out of range or of the wrong type.
+    """
     boost = settings.get("use_speaker_boost")
     if not isinstance(boost, bool | None):
         raise Unprocessable(field("voice_settings", "Input should be a boolean", "bool_type"))

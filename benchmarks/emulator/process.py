@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import ssl
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ import msgspec
 
 from benchmarks.emulator.calls import Call
 from benchmarks.emulator.faults import SPEECH_ROUTES
+from benchmarks.emulator.sockets.log import SocketNote
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _READY_S: Final = 30.0
@@ -32,7 +34,9 @@ class EmulatorProcess:
         self._process: asyncio.subprocess.Process | None = None
         self._http: aiohttp.ClientSession | None = None
         self.url = ""
-        """Without a path: `http://127.0.0.1:PORT`."""
+        """Without a path: `http://127.0.0.1:PORT`, with `--tls` https."""
+        self.certificate: str | None = None
+        """With `--tls`: the file that clients must trust."""
 
     @property
     def pid(self) -> int:
@@ -62,8 +66,11 @@ class EmulatorProcess:
                 line = await self._process.stdout.readline()
             if not line:
                 raise RuntimeError(f"the emulator ended: status {await self._process.wait()}")
-            self.url = json.loads(line)["url"]
-            self._http = aiohttp.ClientSession(self.url)
+            ready = json.loads(line)
+            self.url, self.certificate = ready["url"], ready.get("certificate")
+            trusted = self.certificate and ssl.create_default_context(cafile=self.certificate)
+            connector = aiohttp.TCPConnector(ssl=trusted or True)
+            self._http = aiohttp.ClientSession(self.url, connector=connector)
         except BaseException:
             await self.stop()
             raise
@@ -129,8 +136,17 @@ class EmulatorProcess:
         """Forget all calls."""
         await self._control("DELETE", "calls")
 
+    async def sockets(self) -> list[SocketNote]:
+        """Every WebSocket since the start or the last clearing, oldest first (the last 2,000)."""
+        found = await self._control("GET", "sockets")
+        return msgspec.convert(found["sockets"], list[SocketNote])
+
+    async def clear_sockets(self) -> None:
+        """Forget all sockets; open ones are still counted in `state`."""
+        await self._control("DELETE", "sockets")
+
     async def state(self) -> dict[str, Any]:
-        """Credits used, and of each gate its limit, active, peak, queued and refused requests."""
+        """Credits used, sockets, and of each gate its limit and what is and was under way."""
         found: dict[str, Any] = await self._control("GET", "state")
         return found
 

@@ -19,8 +19,8 @@ from benchmarks.emulator.formats import encode
 from benchmarks.emulator.latency import Timing
 from benchmarks.emulator.speech import Encoded, Spoken, Wish
 
-_LONGEST_HANG_S: Final = 600.0
-_SLOW_MS: Final = 3_000
+LONGEST_HANG_S: Final = 600.0
+SLOW_MS: Final = 3_000
 
 
 class Reply(msgspec.Struct, frozen=True):
@@ -65,7 +65,7 @@ async def send(
     kind = fault.kind if fault is not None else None
     delay_s = 0.0
     if fault is not None and kind == "slow":
-        delay_s = (_SLOW_MS if fault.delay_ms is None else fault.delay_ms) / 1000
+        delay_s = (SLOW_MS if fault.delay_ms is None else fault.delay_ms) / 1000
     if fault is not None and kind in ("silent", "reset") and not fault.headers:
         if kind == "silent":
             await _hang(request, call, None)
@@ -80,7 +80,7 @@ async def send(
     response = web.StreamResponse(headers=reply.headers)
     if not reply.streamed:
         response.content_length = len(pieces[0])
-    await _until(began_s + delay_s + timing.first_byte_s)
+    await until(began_s + delay_s + timing.first_byte_s)
     call.status = 200
     await response.prepare(request)
     if fault is not None and kind == "silent":
@@ -88,7 +88,7 @@ async def send(
     step_s = (timing.total_s - timing.first_byte_s) / max(1, len(pieces) - 1)
     for at, piece in enumerate(pieces):
         if at:
-            await _until(began_s + delay_s + timing.first_byte_s + at * step_s)
+            await until(began_s + delay_s + timing.first_byte_s + at * step_s)
         if breaks_at is not None and call.bytes_sent + len(piece) >= breaks_at:
             assert fault is not None
             head = piece[: breaks_at - call.bytes_sent]
@@ -142,7 +142,8 @@ def _cut_clean(pieces: Sequence[bytes], after_bytes: int | None, *, by_line: boo
     return kept
 
 
-async def _until(instant_s: float) -> None:
+async def until(instant_s: float) -> None:
+    """Sleep until an instant of `time.monotonic()`; at once when it has passed."""
     left_s = instant_s - time.monotonic()
     if left_s > 0:
         await asyncio.sleep(left_s)
@@ -150,7 +151,7 @@ async def _until(instant_s: float) -> None:
 
 async def _hang(request: web.Request, call: Call, delay_ms: int | None) -> None:
     """Send nothing: for a while, or until the client goes (and this task is cancelled)."""
-    await asyncio.sleep(_LONGEST_HANG_S if delay_ms is None else delay_ms / 1000)
+    await asyncio.sleep(LONGEST_HANG_S if delay_ms is None else delay_ms / 1000)
     if delay_ms is None:
         await _abort(request, call)
 
@@ -158,14 +159,23 @@ async def _hang(request: web.Request, call: Call, delay_ms: int | None) -> None:
 async def _abort(request: web.Request, call: Call) -> None:
     """End the connection in mid-reply, with what was written delivered first."""
     call.hung_up = True
+    await hang_up(request)
+
+
+async def hang_up(request: web.Request) -> None:
+    """End the connection, with what was written delivered first."""
     if request.transport is not None:
         request.transport.close()
     await _gone()
 
 
 async def _reset(request: web.Request, call: Call) -> None:
-    """End the connection with a TCP reset."""
     call.hung_up = True
+    await reset(request)
+
+
+async def reset(request: web.Request) -> None:
+    """End the connection with a TCP reset."""
     if request.transport is not None:
         line = request.transport.get_extra_info("socket")
         line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -175,4 +185,4 @@ async def _reset(request: web.Request, call: Call) -> None:
 
 async def _gone() -> None:
     """Wait to be cancelled, as the server does when a connection is lost."""
-    await asyncio.sleep(_LONGEST_HANG_S)
+    await asyncio.sleep(LONGEST_HANG_S)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import secrets
 from typing import Any, Final
@@ -13,6 +14,7 @@ from benchmarks.emulator.account import Account
 from benchmarks.emulator.calls import CallLog
 from benchmarks.emulator.faults import FaultBook, FaultRule
 from benchmarks.emulator.latency import JITTER, LatencyName
+from benchmarks.emulator.sockets.log import SocketLog
 from benchmarks.emulator.speakers import AudioKind, open_speaker
 
 
@@ -32,6 +34,8 @@ class EmulatorSettings(msgspec.Struct, frozen=True):
     """Credits of the period, instead of the plan's."""
     queue_ms: int = 50
     """How long a request over the limit waits before it is refused."""
+    close_ms: int = 800
+    """From a socket's last frame to its close frame, as recorded."""
     region: str = "europe-west4"
     faults: tuple[FaultRule, ...] = ()
 
@@ -49,10 +53,13 @@ class Emulator:
             queue_s=settings.queue_ms / 1000,
         )
         self.calls = CallLog()
+        self.sockets = SocketLog()
         self.faults = FaultBook(settings.faults, settings.seed)
         self.speaker = open_speaker(settings.audio)
         self.rng = random.Random(settings.seed)
         self.stopping = False
+        self.serving: set[asyncio.Task[Any]] = set()
+        """Handlers of open sockets, which would outlast all requests."""
 
     def transport_headers(self) -> dict[str, str]:
         """On every answer, errors too."""

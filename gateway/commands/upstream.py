@@ -17,6 +17,7 @@ import msgspec
 from core.agents import FAST_MODEL
 from core.audio.pcm import AUDIBLE_AMPLITUDE, BYTES_PER_S, SAMPLE_BYTES
 from gateway.commands.base import CommandFailed
+from gateway.commands.upstream_socket import Conversation, converse, is_final
 
 MOST_CREDITS: Final = 299
 """Never more than this in one run; a character is counted as one credit, the dearest model's
@@ -24,6 +25,7 @@ price."""
 VOICE: Final = "21m00Tcm4TlvDq8ikWAM"
 _TEXT: Final = "Good morning, and welcome. This short call tells how you answer."
 _TIMED_TEXT: Final = "Every word of this line comes with its time."
+_SOCKET_TEXT: Final = "This line was sent through a socket."
 _WRONG_TEXT: Final = "Nobody says this."
 _WRONG_VOICE: Final = "000000000000000000zz"
 _WRONG_KEY: Final = "sk_" + "0" * 48
@@ -40,7 +42,7 @@ _NOT_COMPARED: Final = frozenset(
 )
 """Headers of whatever stands in between; nothing here reads them."""
 
-Kind = Literal["json", "audio", "lines"]
+Kind = Literal["json", "audio", "lines", "socket"]
 
 
 class UpstreamCall(msgspec.Struct, frozen=True):
@@ -55,7 +57,8 @@ class UpstreamCall(msgspec.Struct, frozen=True):
 
     def body(self) -> dict[str, Any] | None:
         """The JSON body of a call that speaks."""
-        return {"text": self.text, "model_id": FAST_MODEL} if self.text else None
+        spoken = self.text and self.kind != "socket"
+        return {"text": self.text, "model_id": FAST_MODEL} if spoken else None
 
 
 class Answer(msgspec.Struct):
@@ -74,6 +77,10 @@ class Answer(msgspec.Struct):
     audible: bool | None = None
     ending: str = "whole"
     """`whole`, or the kind of the error that broke the reply off."""
+    final_frames: int | None = None
+    close_code: int | None = None
+    reason_told: bool | None = None
+    """Of a socket that an error frame ended: whether the close's reason is the frame's message."""
     credits: float = 0.0
 
 
@@ -85,6 +92,7 @@ def calls(voice: str) -> tuple[UpstreamCall, ...]:
     """
     query = "?output_format=pcm_24000"
     speak = f"/text-to-speech/{voice}/stream"
+    socket = f"multi-stream-input{query}&model_id={FAST_MODEL}&auto_mode=true"
     made = (
         UpstreamCall("voices", "GET", "/voices", "json"),
         UpstreamCall("models", "GET", "/models", "json"),
@@ -96,6 +104,14 @@ def calls(voice: str) -> tuple[UpstreamCall, ...]:
             *("audio", _WRONG_TEXT),
         ),
         UpstreamCall("wrong key", "GET", "/user/subscription", "json", wrong_key=True),
+        UpstreamCall("socket", "GET", f"/text-to-speech/{voice}/{socket}", "socket", _SOCKET_TEXT),
+        UpstreamCall(
+            "socket, wrong voice", "GET", f"/text-to-speech/{_WRONG_VOICE}/{socket}", "socket"
+        ),
+        UpstreamCall(
+            *("socket, wrong key", "GET", f"/text-to-speech/{voice}/{socket}", "socket"),
+            wrong_key=True,
+        ),
     )
     require_cheap(made)
     return made
@@ -127,6 +143,10 @@ async def record(base_url: str, key: str, made: tuple[UpstreamCall, ...]) -> dic
             url = base_url.rstrip("/") + call.path
             started_s = time.perf_counter()
             try:
+                if call.kind == "socket":
+                    said = await converse(http, url, headers, call.text)
+                    found[call.name] = _socket_answer(said)
+                    continue
                 async with http.request(
                     call.method, url, json=call.body(), headers=headers
                 ) as reply:
@@ -165,6 +185,28 @@ async def _answer(call: UpstreamCall, reply: aiohttp.ClientResponse, started_s: 
         _read_lines(answer, data)
     else:
         _read_audio(answer, data)
+    return answer
+
+
+def _socket_answer(said: Conversation) -> Answer:
+    answer = Answer(said.status, "", [], first_byte_ms=said.first_frame_ms)
+    answer.close_code = said.close_code
+    if answer.close_code is None and said.status == 101:
+        answer.ending = "no close frame"
+    frames = [frame for frame in said.frames if frame is not None]
+    answer.shape = shape_of(frames) if len(frames) == len(said.frames) else "no JSON"
+    answer.lines, answer.final_frames = len(frames), sum(map(is_final, frames))
+    pcm = bytearray()
+    for frame in frames:
+        if "error" in frame:
+            answer.error_code = str(frame["error"])[:80]
+            answer.reason_told = frame.get("message") == said.reason
+        try:
+            pcm += msgspec.convert(frame.get("audio") or "", bytes)
+        except msgspec.ValidationError:
+            answer.shape = "no base64"
+    if pcm:
+        _read_audio(answer, bytes(pcm))
     return answer
 
 
@@ -245,6 +287,9 @@ def differences(real: Answer, emulated: Answer) -> list[str]:
             ("error code", real.error_code, emulated.error_code),
             ("audible", real.audible, emulated.audible),
             ("end of the reply", real.ending, emulated.ending),
+            ("final frames", real.final_frames, emulated.final_frames),
+            ("close code", real.close_code, emulated.close_code),
+            ("message as the close's reason", real.reason_told, emulated.reason_told),
         )
         if got != expected
     ]

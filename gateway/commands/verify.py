@@ -91,6 +91,7 @@ async def _emulator() -> AsyncIterator[str]:
     """An emulator as a child; its URL. It also ends when this process does."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "benchmarks.emulator", "--stdin-guard", "--key", _EMULATOR_KEY),
+        *("--close-ms", "20"),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

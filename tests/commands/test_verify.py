@@ -26,17 +26,26 @@ KEY = "sk_" + "7" * 48
 
 
 async def test_the_same_service_answers_the_same_and_it_costs_little() -> None:
-    async with EmulatorProcess("--key", KEY) as provider:
+    async with EmulatorProcess("--key", KEY, "--close-ms", "20") as provider:
         url, made = f"{provider.url}/v1", calls(VOICE)
         first, second = await record(url, KEY, made), await record(url, KEY, made)
-        spoken = await provider.calls()
+        spoken, sockets = await provider.calls(), await provider.sockets()
     for name, answer in first.items():
         assert differences(answer, second[name]) == [], name
     assert (first["wrong voice"].error_code, first["wrong key"].status) == ("voice_not_found", 400)
     assert first["stream"].audible
     assert (first["timestamps"].lines or 0) > 1
+    said = first["socket"]
+    assert (said.status, said.audible, said.final_frames, said.close_code) == (101, True, 1, 1000)
+    assert (said.shape[0]["contextId"], said.shape[0]["context_id"]) == ("text", "text")
+    for name, code in (("voice", "voice_id_does_not_exist"), ("key", "invalid_api_key")):
+        refused = first[f"socket, wrong {name}"]
+        assert (refused.status, refused.error_code, refused.close_code) == (101, code, 1008)
+        assert refused.reason_told
     assert len(spoken) == 6
-    assert sum(call.text_chars or 0 for call in spoken[:3]) <= MOST_CREDITS
+    assert [socket.ended for socket in sockets] == [1, 0, 0] * 2
+    spent = [call.credits for call in spoken[:3]] + [note.credits for note in sockets[0].contexts]
+    assert 0 < sum(spent) <= MOST_CREDITS
 
 
 async def test_where_the_service_differs_is_told_call_by_call(
@@ -48,6 +57,7 @@ async def test_where_the_service_differs_is_told_call_by_call(
             {"kind": "truncate", "routes": ["stream"]},
             {"kind": "broken_json", "routes": ["stream/with-timestamps"]},
             {"kind": "reset", "routes": ["models"]},
+            {"kind": "close", "routes": ["multi-stream-input"], "code": 1012, "after_frames": 1},
         )
         settings = {
             **clean_environment,
@@ -61,6 +71,8 @@ async def test_where_the_service_differs_is_told_call_by_call(
     assert "end of the reply" in found["stream"]
     assert "body" in found["timestamps"]
     assert "status: 0, emulated 200" in found["models"]
+    assert "final frames: 0, emulated 1 close code: 1012, emulated 1000" in found["socket"]
+    assert found["socket, wrong voice"] == found["socket, wrong key"] == ""
     assert found["voices"] == found["subscription"] == found["wrong key"] == ""
     assert json.loads(file.read_text())["same"] is False
     assert KEY not in file.read_text() + said.out + said.err

@@ -16,7 +16,8 @@ RACHEL = "21m00Tcm4TlvDq8ikWAM"
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running() -> AsyncIterator[EmulatorProcess]:
     async with EmulatorProcess(
-        "--audio", "coded", "--latency", "none", "--key", KEY, "--concurrency", "20"
+        *("--audio", "coded", "--latency", "none", "--key", KEY, "--concurrency", "20"),
+        *("--close-ms", "20"),
     ) as started:
         yield started
 
@@ -25,6 +26,7 @@ async def running() -> AsyncIterator[EmulatorProcess]:
 async def emulator(running: EmulatorProcess) -> EmulatorProcess:
     await running.clear_faults()
     await running.clear_calls()
+    await running.clear_sockets()
     return running
 
 

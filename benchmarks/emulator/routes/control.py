@@ -10,12 +10,14 @@ from benchmarks.emulator.state import state_of
 
 
 def add_routes(app: web.Application) -> None:
-    """Faults (GET, PUT, DELETE), calls (GET, DELETE) and what runs now (GET)."""
+    """Faults (GET, PUT, DELETE), calls and sockets (GET, DELETE) and what runs now (GET)."""
     app.router.add_get("/_emulator/faults", _faults)
     app.router.add_put("/_emulator/faults", _set_faults)
     app.router.add_delete("/_emulator/faults", _clear_faults)
     app.router.add_get("/_emulator/calls", _calls)
     app.router.add_delete("/_emulator/calls", _clear_calls)
+    app.router.add_get("/_emulator/sockets", _sockets)
+    app.router.add_delete("/_emulator/sockets", _clear_sockets)
     app.router.add_get("/_emulator/state", _state)
 
 
@@ -53,6 +55,17 @@ async def _clear_calls(request: web.Request) -> web.Response:
     return _json({"total": 0, "calls": []})
 
 
+async def _sockets(request: web.Request) -> web.Response:
+    log = state_of(request).sockets
+    return _json({**log.figures(), "sockets": log.listing()})
+
+
+async def _clear_sockets(request: web.Request) -> web.Response:
+    log = state_of(request).sockets
+    log.clear()
+    return _json({**log.figures(), "sockets": []})
+
+
 async def _state(request: web.Request) -> web.Response:
     emulator = state_of(request)
     gates = {
@@ -65,4 +78,5 @@ async def _state(request: web.Request) -> web.Response:
         }
         for name, gate in emulator.account.gates.items()
     }
-    return _json({"credits_used": emulator.account.credits_used, "gates": gates})
+    used = emulator.account.credits_used
+    return _json({"credits_used": used, "gates": gates, "sockets": emulator.sockets.figures()})

@@ -1,0 +1,1 @@
+"""The two WebSockets of text-to-speech: `stream-input` and `multi-stream-input`."""
