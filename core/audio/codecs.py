@@ -86,14 +86,14 @@ def _coder(output: OutputFormat) -> Coder:
             return TelephoneCoder(output)
 
 
-def pieces(pcm: bytes) -> Iterator[bytes]:
-    """`pcm` cut for an encoder: 100 ms first, so that sound starts at once, then 2 s each."""
+def pieces(pcm: bytes, then_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+    """`pcm` cut for an encoder: 100 ms first, so that sound starts at once, then more each."""
     if len(pcm) <= FIRST_PIECE_BYTES:
         yield pcm
         return
     yield pcm[:FIRST_PIECE_BYTES]
-    for at in range(FIRST_PIECE_BYTES, len(pcm), PIECE_BYTES):
-        yield pcm[at : at + PIECE_BYTES]
+    for at in range(FIRST_PIECE_BYTES, len(pcm), then_bytes):
+        yield pcm[at : at + then_bytes]
 
 
 class StreamEncoder:

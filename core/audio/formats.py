@@ -91,6 +91,17 @@ ALIASES: Final = {
 """Short names. `mp3` is one too; its bit rate is a setting, so it is not in this table."""
 
 
+def bytes_per_ms(output: OutputFormat) -> float | None:
+    """Bytes of a millisecond of audio, headers left out; `None` where an encoder decides it."""
+    match output.codec:
+        case "pcm" | "wav":
+            return output.rate_hz * 2 / 1000
+        case "ulaw" | "alaw":
+            return output.rate_hz / 1000
+        case _:
+            return None
+
+
 def format_names() -> tuple[str, ...]:
     """Every name `resolve` accepts."""
     return ("mp3", *ALIASES, *FORMATS)

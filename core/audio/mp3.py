@@ -11,6 +11,7 @@ frame of silence (24-26 ms).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import Final
 
 import lameenc
@@ -23,6 +24,8 @@ QUALITY: Final = 5
 
 ENCODER_DELAY: Final = 576
 """Samples LAME puts before the audio; a decoder's own 529 are not part of it."""
+
+_DECODER_DELAY: Final = 529
 
 MPEG1_FROM_HZ: Final = 32_000
 """Lower rates belong to MPEG-2, whose frames are half as long."""
@@ -113,6 +116,20 @@ class Mp3Coder:
         )
         tag += _crc16(tag).to_bytes(2, "big")
         return tag.ljust(self._info_bytes, b"\0")
+
+
+def frame_ends(body: bytes, output: OutputFormat) -> Iterator[tuple[int, float]]:
+    """Where each frame of what `Mp3Coder` made ends: in bytes, and in milliseconds of the audio
+    that a player can have played by then. The Info frame's end is the first, at 0 ms."""
+    mpeg1 = output.rate_hz >= MPEG1_FROM_HZ
+    frame_samples = 1_152 if mpeg1 else 576
+    frame_bytes = int(frame_samples * (output.kbps or 0) * 1000 / (8 * output.rate_hz))
+    end, frames = 0, 0
+    while end + 4 <= len(body):
+        end += frame_bytes + bool(body[end + 2] & _PADDED)
+        played = frames * frame_samples - ENCODER_DELAY - _DECODER_DELAY
+        yield min(end, len(body)), max(0.0, played * 1000 / output.rate_hz)
+        frames += 1
 
 
 def _crc16(data: bytes) -> int:

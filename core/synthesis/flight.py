@@ -214,11 +214,12 @@ class FlightBoard:
         work_class: WorkClass,
         share: bool,
         keep: Keep | None,
+        arriving: bool = False,
     ) -> Listener:
         """Listen to the flight of this segment, starting one where there is none.
 
         `share` false neither joins a flight nor lets others join it. `keep` receives a flight of
-        ours that ended well.
+        ours that ended well. `arriving`: see `SpeechCall`.
 
         Raises:
             Busy: the process holds too much unheard audio already.
@@ -235,7 +236,9 @@ class FlightBoard:
         listener = flight.listen(joined=False)
         flight.start(
             self._provider,
-            lambda trace: SpeechCall(deadline=deadline, trace=trace, work_class=work_class),
+            lambda trace: SpeechCall(
+                deadline=deadline, trace=trace, work_class=work_class, arriving=arriving
+            ),
         )
         return listener
 

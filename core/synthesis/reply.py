@@ -1,78 +1,63 @@
-"""One utterance on its way out: segments in order, joined, encoded, measured and kept."""
+"""One utterance whose text is whole: its segments in order, and the rendition kept of it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from functools import partial
 
 import msgspec
-import structlog
 
-from core.audio.codecs import CodecPool, compress, open_encoder, pieces
+from core.audio.codecs import PIECE_BYTES
 from core.audio.formats import OutputFormat
-from core.audio.joiner import Joiner
-from core.audio.pcm import RATE_HZ, duration_ms, samples_of
-from core.audio.quality import expected_s, is_plausible, quality_score
-from core.cache.envelope import RenditionEntry, SegmentEntry
-from core.cache.tiered import Lookup, SpeechCache
+from core.audio.quality import expected_s
+from core.cache.envelope import RenditionEntry
+from core.cache.tiered import Lookup
 from core.deadline import Deadline
 from core.errors import Busy
-from core.speech import Origin, Provenance, SpeechPlan, SpeechTrace, WordTiming
-from core.synthesis.flight import Flight, FlightBoard
-from core.synthesis.segments import Commit, SegmentVoice, provenance_of
+from core.speech import Provenance, SpeechPlan, SpeechTrace, WordTiming
+from core.synthesis.segments import Commit, SegmentVoice
+from core.synthesis.voicing import ReplyParts, SpokenPiece, Voicing
 
-log = structlog.get_logger(__name__)
+__all__ = ["AT_LEAST", "Reply"]
 
-
-_AT_LEAST = 0.5
+AT_LEAST = 0.5
 """Of the usual length of a text, what speech of it takes at any rate."""
-
-
-class ReplyParts(msgspec.Struct, frozen=True):
-    """What every reply of a process shares."""
-
-    cache: SpeechCache
-    board: FlightBoard
-    codecs: CodecPool
-    new_deadline: Callable[[float | None, Origin], Deadline]
-    """See `core.synthesis.service.deadline_maker`."""
-    lookahead_segments: int
 
 
 class Reply:
     """Made for one request; `encoded()` is read once."""
 
     def __init__(
-        self, plan: SpeechPlan, fmt: OutputFormat, trace: SpeechTrace, parts: ReplyParts
+        self,
+        plan: SpeechPlan,
+        fmt: OutputFormat,
+        trace: SpeechTrace,
+        parts: ReplyParts,
+        *,
+        piece_bytes: int = PIECE_BYTES,
     ) -> None:
         self._plan = plan
-        self._format = fmt
         self._trace = trace
         self._parts = parts
-        self._joiner = Joiner()
-        self._heard_at_s: float | None = None
+        self._voicing = Voicing(fmt, trace, parts, piece_bytes=piece_bytes)
         self._current: int | None = None
         """The segment that is being heard, where a reply is heard as it is spoken."""
-        self._plausible = True
         self.rendition: RenditionEntry | None = None
         """The complete reply; there once `encoded()` has come to its end."""
 
     async def encoded(
         self, deadline: Deadline, lookup: Lookup, commit: Commit
-    ) -> AsyncGenerator[bytes, None]:
-        """Encoded bytes as they become ready; the first item holds the first audible sample.
+    ) -> AsyncGenerator[SpokenPiece, None]:
+        """Encoded audio as it becomes ready; the first item holds the first audible sample.
 
         Raises:
             SpeechError, Busy: see `SegmentVoice.chunks`.
         """
-        voices = [self._voice(index, deadline, lookup) for index in range(len(self._plan.segments))]
-        encoder = open_encoder(self._format, self._parts.codecs)
-        joiner = self._joiner
+        plan, voicing = self._plan, self._voicing
+        voices = [self._voice(index, deadline, lookup) for index in range(len(plan.segments))]
         body: list[bytes] = []
         words: list[WordTiming] = []
-        weighted_quality = 0.0
         try:
             for index, voice in enumerate(voices):
                 self._trace.segments.append(voice.result)
@@ -81,62 +66,38 @@ class Reply:
                 if commit == "segment":
                     # Nothing is heard before all of it is there, so nothing is worth waiting for.
                     self._start_ahead(voices, index)
-                pcm: list[bytes] = []
-                async with aclosing(voice.chunks(commit)) as chunks:
-                    async for chunk in chunks:
-                        if not pcm:
-                            self._start_ahead(voices, index)
-                        joined = joiner.add(self._plan.segments[index], chunk)
-                        pcm.append(joined.pcm)
-                        words.extend(joined.words)
-                        for piece in pieces(joined.pcm):
-                            data = await encoder.feed(piece)
-                            if data:
-                                body.append(data)
-                                self._heard()
-                                yield data
-                joiner.end_segment()
-                voice.close()
-                weighted_quality += self._quality(index, b"".join(pcm))
-            tail = await encoder.finish()
-            body.append(tail)
+                said = voicing.say(
+                    plan.segments[index],
+                    voice,
+                    plan.language,
+                    commit,
+                    partial(self._start_ahead, voices, index),
+                )
+                async with aclosing(said) as pieces:
+                    async for piece in pieces:
+                        body.append(piece.data)
+                        words.extend(piece.words)
+                        yield piece
+            tail = await voicing.finish()
+            body.append(tail.data)
+            words.extend(tail.words)
             self._complete(
                 voices,
                 RenditionEntry(
-                    output_format=self._plan.output_format,
-                    audio=encoder.seal(b"".join(body)),
-                    duration_ms=duration_ms(joiner.samples),
-                    quality_score=round(weighted_quality / max(1, joiner.samples), 3),
+                    output_format=plan.output_format,
+                    audio=voicing.seal(b"".join(body)),
+                    duration_ms=voicing.duration_ms,
+                    quality_score=voicing.quality_score,
                     words=tuple(words),
                     provenance=_whole([voice.result.provenance for voice in voices]),
-                    common=self._plan.common,
+                    common=plan.common,
                 ),
             )
-            if tail:
-                self._heard()
+            if tail.data or tail.words:
                 yield tail
         finally:
             for voice in voices:
                 voice.close()
-
-    def _heard(self) -> None:
-        if self._heard_at_s is None:
-            self._heard_at_s = time.monotonic()
-            self._trace.first_audio_ms = self._trace.now_ms()
-
-    def _lead_s(self) -> float:
-        """Audio that has left and cannot have been played yet, in seconds."""
-        if self._heard_at_s is None:
-            return 0.0
-        played_s = time.monotonic() - self._heard_at_s
-        return max(0.0, self._joiner.samples / RATE_HZ - played_s)
-
-    def _quality(self, index: int, pcm: bytes) -> float:
-        """The segment's score times its samples."""
-        text = self._plan.segments[index].text
-        report = quality_score(pcm, text, self._plan.language)
-        self._plausible = self._plausible and is_plausible(report, text)
-        return report.score * samples_of(len(pcm))
 
     def _complete(self, voices: list[SegmentVoice], rendition: RenditionEntry) -> None:
         """Keep the reply before its last byte leaves, so that the next equal request finds it."""
@@ -145,7 +106,7 @@ class Reply:
         self._trace.quality_score = rendition.quality_score
         self._trace.duration_ms = rendition.duration_ms
         fallback = any(voice.result.fallback for voice in voices)
-        if plan.enable_caching and self._plausible and not fallback:
+        if plan.enable_caching and self._voicing.plausible and not fallback:
             self._parts.cache.admit_rendition(plan.tenant, plan.rendition_key, rendition)
 
     def _start_ahead(self, voices: list[SegmentVoice], index: int) -> None:
@@ -157,20 +118,8 @@ class Reply:
                 return
 
     def _voice(self, index: int, deadline: Deadline, lookup: Lookup) -> SegmentVoice:
-        plan, parts = self._plan, self._parts
-        voice = SegmentVoice(
-            plan.segments[index],
-            board=parts.board,
-            codecs=parts.codecs,
-            new_deadline=(lambda: deadline) if index == 0 else partial(self._later_deadline, index),
-            work_class="live" if plan.origin == "live" else "bulk",
-            keep=self._keep if plan.enable_caching else None,
-            peek=partial(self._peek, index),
-        )
-        found = lookup.segments.get(index)
-        if found is not None:
-            voice.use(*found)
-        return voice
+        new_deadline = (lambda: deadline) if index == 0 else partial(self._later_deadline, index)
+        return self._voicing.voice(self._plan, index, new_deadline, lookup)
 
     def _later_deadline(self, index: int) -> Deadline:
         """For a segment that is due when those before it have been heard."""
@@ -178,34 +127,10 @@ class Reply:
         if self._current is not None:
             # Of the one under way nothing is counted yet: the next are begun at its first chunk.
             between = self._plan.segments[self._current : index]
-            between_s = _AT_LEAST * sum(
+            between_s = AT_LEAST * sum(
                 expected_s(segment.text, self._plan.language) for segment in between
             )
-        return self._parts.new_deadline(self._lead_s() + between_s, self._plan.origin)
-
-    def _peek(self, index: int) -> SegmentEntry | None:
-        return self._parts.cache.peek_segment(self._plan, index)
-
-    async def _keep(self, flight: Flight) -> None:
-        """Admit what the asked voice said; what a fallback spoke is kept nowhere."""
-        winner = flight.trace.winner
-        if winner is None or winner.voice_key != flight.key:
-            return
-        pcm = b"".join(chunk.pcm for chunk in flight.chunks)
-        text = flight.segment.text
-        if not is_plausible(quality_score(pcm, text, winner.language), text):
-            log.warning("audio_not_kept", provider=winner.provider, model=winner.model)
-            return
-        codec, audio = await compress(pcm, self._parts.codecs)
-        entry = SegmentEntry(
-            codec=codec,
-            audio=audio,
-            samples=samples_of(len(pcm)),
-            words=tuple(word for chunk in flight.chunks for word in chunk.words),
-            provenance=provenance_of(flight),
-            common=self._plan.common,
-        )
-        self._parts.cache.admit_segment(self._plan.tenant, flight.key, entry)
+        return self._parts.new_deadline(self._voicing.lead_s() + between_s, self._plan.origin)
 
 
 def _whole(spoken: list[Provenance | None]) -> Provenance:

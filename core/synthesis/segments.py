@@ -45,6 +45,7 @@ class SegmentVoice:
         work_class: WorkClass,
         keep: Keep | None,
         peek: Callable[[], SegmentEntry | None],
+        arriving: bool = False,
     ) -> None:
         self._segment = segment
         self._board = board
@@ -54,6 +55,7 @@ class SegmentVoice:
         self._work_class = work_class
         self._keep = keep
         self._peek = peek
+        self._arriving = arriving
         self._entry: SegmentEntry | None = None
         self._listener: Listener | None = None
         self.result = SegmentResult(source="flight")
@@ -179,6 +181,7 @@ class SegmentVoice:
             work_class=self._work_class,
             share=self._keep is not None,
             keep=self._keep if asked else None,
+            arriving=self._arriving,
         )
 
     def _note(self, listener: Listener) -> None:

@@ -6,10 +6,11 @@ Called by the routes of the gateway and by workers; the one place that knows the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import aclosing, contextmanager
 from typing import Final
 
+from core.audio.codecs import PIECE_BYTES
 from core.audio.formats import resolve
 from core.cache.envelope import RenditionEntry
 from core.cache.tiered import SpeechCache
@@ -17,9 +18,12 @@ from core.deadline import Deadline
 from core.errors import SeiketsuError, SpeechError
 from core.settings import Settings
 from core.speech import Origin, Provenance, SpeechPlan, SpeechRequest, SpeechTrace
+from core.synthesis.live import HEARD_PIECE_BYTES, LiveReply, TextSource
 from core.synthesis.plan import Planner
-from core.synthesis.reply import Reply, ReplyParts
+from core.synthesis.rendition import in_pieces
+from core.synthesis.reply import Reply
 from core.synthesis.segments import Commit
+from core.synthesis.voicing import ReplyParts, SpokenPiece
 
 _PATIENCE_S: Final = 8.0
 """How long a segment that follows another is waited for after it was due."""
@@ -83,7 +87,8 @@ class SpeechService:
         """
         async with aclosing(self._speak(plan, trace, deadline, "chunk", [])) as pieces:
             async for piece in pieces:
-                yield piece
+                if piece.data:
+                    yield piece.data
 
     async def whole(
         self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
@@ -99,6 +104,54 @@ class SpeechService:
                 pass
         return done[0]
 
+    async def pieces(
+        self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
+    ) -> AsyncGenerator[SpokenPiece, None]:
+        """The same as `speak`, in short pieces that tell what is said in them, kept replies too.
+
+        Raises:
+            SpeechError, Busy: see `speak`.
+        """
+        done: list[RenditionEntry] = []
+        spoken = self._speak(plan, trace, deadline, "chunk", done, HEARD_PIECE_BYTES)
+        async with aclosing(spoken) as pieces:
+            async for piece in pieces:
+                if trace.rendition_source is None:
+                    yield piece
+                else:
+                    for part in in_pieces(done[0], plan):
+                        yield part
+
+    async def converse(
+        self,
+        request: SpeechRequest,
+        text: TextSource,
+        trace: SpeechTrace,
+        *,
+        lead_s: Callable[[], float],
+    ) -> AsyncGenerator[SpokenPiece, None]:
+        """Speech of a text that is still being written; the request's own text is not read.
+
+        `lead_s` tells how many seconds of what was handed out the listener has not heard yet.
+        Closing the generator stops reading `text`; speech of clauses that are complete runs on and
+        is kept.
+
+        Raises:
+            RequestError: the text cannot be spoken as it is.
+            SpeechError, Busy: no speech; what was handed out by then was said.
+        """
+        speech = self._settings.speech
+        with self._recorded(trace):
+            trace.output_format = resolve(request.output_format, speech.mp3_kbps).name
+            reply = LiveReply(request, trace, self._parts, self._planner, speech, lead_s=lead_s)
+            async with aclosing(reply.pieces(text)) as pieces:
+                async for piece in pieces:
+                    if trace.provider is None:
+                        self._spoken(trace)
+                    trace.audio_bytes += len(piece.data)
+                    yield piece
+            self._spoken(trace)
+
     async def _speak(
         self,
         plan: SpeechPlan,
@@ -106,26 +159,36 @@ class SpeechService:
         deadline: Deadline,
         commit: Commit,
         done: list[RenditionEntry],
-    ) -> AsyncGenerator[bytes, None]:
+        piece_bytes: int = PIECE_BYTES,
+    ) -> AsyncGenerator[SpokenPiece, None]:
+        """A kept rendition is one piece; it is in `done` by then."""
         self._begin(plan, trace)
-        try:
+        with self._recorded(trace):
             lookup = await self._cache.lookup(plan, trace)
-            if lookup.rendition is not None and lookup.rendition_source is not None:
-                self._from_cache(trace, lookup.rendition, lookup.rendition_source)
-                done.append(lookup.rendition)
-                yield lookup.rendition.audio
+            kept = lookup.rendition
+            if kept is not None and lookup.rendition_source is not None:
+                self._from_cache(trace, kept, lookup.rendition_source)
+                done.append(kept)
+                yield SpokenPiece(kept.audio, 0.0, kept.duration_ms, kept.words, 0, 0, 0.0)
                 return
-            reply = Reply(plan, resolve(plan.output_format, 0), trace, self._parts)
+            output_format = resolve(plan.output_format, 0)
+            reply = Reply(plan, output_format, trace, self._parts, piece_bytes=piece_bytes)
             async with aclosing(reply.encoded(deadline, lookup, commit)) as pieces:
                 async for piece in pieces:
                     if trace.provider is None:
                         self._spoken(trace)
-                    trace.audio_bytes += len(piece)
+                    trace.audio_bytes += len(piece.data)
                     yield piece
             if reply.rendition is None:
                 raise SpeechError("The speech did not come to its end.")
             done.append(reply.rendition)
             self._spoken(trace)
+
+    @contextmanager
+    def _recorded(self, trace: SpeechTrace) -> Generator[None, None, None]:
+        """Notes how it ended."""
+        try:
+            yield
         except SeiketsuError as error:
             trace.error_code = error.code
             raise

@@ -21,14 +21,15 @@ from core.cache.tiered import SpeechCache
 from core.deadline import Deadline
 from core.embedded import EmbeddedRedis
 from core.errors import AllProvidersFailed, DeadlineExceeded, ProviderUnavailable, StreamTruncated
+from core.providers.base import SpeechProvider
 from core.redis import open_redis
 from core.resilience.race import Race
 from core.settings import Settings, SpeechSettings, UpstreamSettings
 from core.speech import AudioChunk, Provenance, SegmentPlan, SpeechRequest, SpeechTrace
 from core.synthesis.flight import FlightBoard
 from core.synthesis.plan import ChainLink, Planner
-from core.synthesis.reply import ReplyParts
 from core.synthesis.service import SpeechService, deadline_maker
+from core.synthesis.voicing import ReplyParts
 from tests.fakes import FakeVoice, call_of, silence, tone
 
 TEXT = "  The flat has\ttwo large rooms.  Would you like to see it on Friday? I am here all day."
@@ -50,14 +51,16 @@ class CodedVoice(FakeVoice):
 
 
 class Bench:
-    def __init__(self, redis: EmbeddedRedis, asked: CodedVoice, other: FakeVoice | None) -> None:
+    def __init__(
+        self, redis: EmbeddedRedis, asked: CodedVoice, other: SpeechProvider | None
+    ) -> None:
         self.settings = Settings()
         self.asked = asked
         self.other = other
         self.redis = open_redis(redis.url, timeout_s=0.2, max_connections=24)
         shared = SharedTier(self.redis, timeout_s=0.2, ttl_s=60)
         self.cache = SpeechCache(MemoryTier(16 * 1024 * 1024), shared, ttl_s=60)
-        voices = [asked] if other is None else [asked, other]
+        voices: list[SpeechProvider] = [asked] if other is None else [asked, other]
         self.board = FlightBoard(Race(voices, reserve_s=1.3), max_bytes=64 * 1024 * 1024)
         self.codecs = CodecPool()
         chain = [ChainLink("elevenlabs", "a", "1"), ChainLink("local", "")][: len(voices)]
@@ -179,7 +182,7 @@ async def test_a_broken_voice_ends_the_stream_once_it_was_heard(bench: Bench) ->
         async for _ in stream:
             pass
     assert trace.error_code == "stream_truncated"
-    assert bench.other is not None
+    assert isinstance(bench.other, FakeVoice)
     assert bench.other.calls == 0
 
 
@@ -280,7 +283,7 @@ async def test_word_timings_point_into_the_text_of_whoever_asks(bench: Bench) ->
 async def test_what_cannot_be_the_text_is_spoken_by_the_next_voice_and_not_kept(
     bench: Bench,
 ) -> None:
-    assert bench.other is not None
+    assert isinstance(bench.other, FakeVoice)
     bench.other.pieces = [encode("I am here all day.")[0]]
     bench.asked.mumbling = True
     _, trace = await bench.whole("I am here all day.")

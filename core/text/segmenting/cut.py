@@ -17,6 +17,7 @@ _CLAUSE = re.compile(
     rf"|(?<=[{HAN}])[,;:](?=[^\d\s])|[,;:](?=[{HAN}])"
 )
 _LISTED = re.compile(rf"、|(?<=[{HAN}]) (?=[{HAN}])|[)）](?= )|(?= [(（])|(?<=[{HAN}])(?=（)")
+_PAUSE = re.compile(rf"{_CLAUSE.pattern}|、")
 _LINKED = re.compile(r"(?<=\w) (?=([^\W\d_]+) )")
 _HAN = re.compile(f"[{HAN}]")
 _NUMERALS: Final = frozenset("零〇一二两兩三四五六七八九十百千万萬亿億点點第")
@@ -77,6 +78,11 @@ def _cut(text: str, start: int, end: int, limit: int, rules: SegmentRules) -> in
             if fits(text, at):
                 return at
     return latest
+
+
+def clause_ends(text: str) -> Iterable[int]:
+    """Where a pause is written within a sentence, in order; commas between list items included."""
+    return (match.end() for match in _PAUSE.finditer(text))
 
 
 def _clauses(text: str, start: int, latest: int, rules: SegmentRules) -> Iterable[int]:

@@ -32,6 +32,11 @@ _QUOTED_ON = re.compile("是(?![的，。！])|的|[这這][个個句种種话�
 _WORD_CHARS: Final = 24
 """No abbreviation is longer: as much is looked at before and after a mark."""
 
+_BRACKETS: Final = "）)]】"
+_PAIRS: Final = ("“”", "「」", "『』", "（）", "«»", "()")
+_SAID_CHARS: Final = 12
+"""What is looked at after a quotation."""
+
 _LETTER = re.compile(r"[A-Z](?![^\W_])")
 """What names a flat or a staircase."""
 _ITEM_NUMBER = re.compile(r"(?:^|[ ：:；;。！？，,])\d{1,2}$")
@@ -49,6 +54,18 @@ def sentences(text: str, rules: SegmentRules) -> list[tuple[int, int]]:
     if start < len(text):
         spans.append((start, len(text)))
     return spans
+
+
+def certain(text: str, end: int, rules: SegmentRules) -> bool:
+    """Whether the sentence that ends at `end`, one of the ends of `sentences(text, rules)`, ends
+    there whatever may be written after `text`."""
+    mark = _END.search(text, max(0, end - _WORD_CHARS))
+    while mark is not None and mark.end() < end:
+        mark = _END.search(text, mark.end())
+    if mark is None or mark.end() != end:
+        # Before the item of a list, or before a quotation mark that opens the next sentence.
+        return len(text) - end > _WORD_CHARS
+    return _Mark(text, 0, mark, rules).certain()
 
 
 def _ends(text: str, rules: SegmentRules) -> Iterator[int]:
@@ -92,6 +109,41 @@ class _Mark:
             return self._chinese_end() if self._chinese_mark(before, after) else None
         return self.end if self._ends_glued(before) else None
 
+    def certain(self) -> bool:
+        """Whether what follows is known as far as it matters."""
+        if any(mark in _FULL_WIDTH for mark in self.marks):
+            if self.closers and self.closers[-1] not in _BRACKETS:
+                return len(self.text) - self.end >= _SAID_CHARS
+            return self.end < len(self.text) or not (self.closers or self._quoting())
+        if self.end == len(self.text):
+            return False
+        follows = self.text[self.end :].lstrip(_OPENERS)
+        if not follows:
+            return False
+        if self.marks != "." or self.text[self.end] != " " or self._plain():
+            return True
+        return len(follows) > len(_word(follows)) or len(follows) >= _WORD_CHARS
+
+    def _quoting(self) -> bool:
+        """Whether a quotation mark or a bracket is open that could be closed next."""
+        written = self.text[self.start : self.at]
+        odd = written.count('"') % 2 == 1
+        return odd or any(written.count(a) > written.count(b) for a, b in _PAIRS)
+
+    def _plain(self) -> bool:
+        """Whether a word stands before the mark that is no abbreviation in any place."""
+        written = self.text[max(0, self.at - _WORD_CHARS) : self.at].rpartition(" ")[2]
+        word = written.lstrip(_OPENERS)
+        key, rules = word.lower(), self.rules
+        known = (
+            rules.never_end,
+            rules.before_figure,
+            rules.after_figure,
+            rules.may_end,
+            rules.may_name,
+        )
+        return len(word) > 2 and word.isalpha() and not any(key in words for words in known)
+
     def _chinese_mark(self, before: str, after: str) -> bool:
         return self.marks != "." or not (before.isdigit() and after.isdigit())
 
@@ -102,8 +154,8 @@ class _Mark:
             seen = self.text.count('"', max(self.start, self.at - 400), self.at)
             if seen % 2 == 0:
                 return self.end - len(self.closers)
-        follows = self.text[self.end : self.end + 12].lstrip()
-        if self.closers and self.closers[-1] not in "）)]】":
+        follows = self.text[self.end : self.end + _SAID_CHARS].lstrip()
+        if self.closers and self.closers[-1] not in _BRACKETS:
             began = self.text[self.start : self.start + 2].lstrip()[:1]
             if _QUOTED_ON.match(follows) or (began in _QUOTES and _SAID.match(follows)):
                 return None
