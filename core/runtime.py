@@ -26,9 +26,9 @@ from core.cache.tiered import SpeechCache
 from core.embedded import with_default_places
 from core.errors import ProviderError
 from core.phrases import PhraseStore
-from core.providers import elevenlabs_http
+from core.providers import elevenlabs
 from core.providers.base import SpeechProvider
-from core.providers.elevenlabs_http import open_elevenlabs
+from core.providers.elevenlabs import ElevenLabs, open_elevenlabs
 from core.providers.local import LocalProvider
 from core.redis import open_redis
 from core.resilience.audible import Audible
@@ -46,8 +46,8 @@ from core.signing import load_signing_key
 from core.synthesis.flight import FlightBoard
 from core.synthesis.limiter import Limited, Limiter, LocalLanes
 from core.synthesis.plan import ChainLink, Planner
-from core.synthesis.reply import ReplyParts
 from core.synthesis.service import SpeechService, deadline_maker
+from core.synthesis.voicing import ReplyParts
 from core.text.languages import LANGUAGES, Language
 from core.text.spoken import warm as warm_text
 from core.voices.registry import LOCAL_VOICES, lane_of
@@ -87,6 +87,7 @@ class Runtime(msgspec.Struct, frozen=True):
     cache: SpeechCache
     board: FlightBoard
     limiters: tuple[Limiter, ...]
+    upstream: ElevenLabs | None
     local: LocalProvider
     state: Redis
     audio: Redis
@@ -117,7 +118,7 @@ class Runtime(msgspec.Struct, frozen=True):
             gauges[f"{limiter.name}_in_use"] = limiter.in_use
             gauges[f"{limiter.name}_waiting"] = limiter.waiting
             gauges[f"{limiter.name}_limit"] = limiter.limit
-        return gauges
+        return gauges if self.upstream is None else gauges | self.upstream.gauges()
 
     async def _voice_ready(self) -> bool:
         try:
@@ -169,13 +170,12 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
         ]
         chain = [ChainLink("local", "")]
         limiters = [lanes.quick, lanes.slow]
+        upstream: ElevenLabs | None = None
         if settings.upstream.enabled:
-            arm, limiter = await _upstream_arm(stack, settings.upstream)
+            upstream, arm, limiter = await _upstream_arm(stack, settings.upstream)
             arms.insert(0, arm)
             limiters.insert(0, limiter)
-            chain.insert(
-                0, ChainLink("elevenlabs", _account(settings.upstream), elevenlabs_http.ENGINE)
-            )
+            chain.insert(0, ChainLink("elevenlabs", _account(settings.upstream), elevenlabs.ENGINE))
         race = Race(arms, reserve_s=_reserve_s(settings.speech))
         stack.push_async_callback(race.aclose)
         board = FlightBoard(race, max_bytes=settings.speech.max_flight_bytes)
@@ -197,7 +197,10 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             ),
         )
         results = ResultStore(
-            state, await load_signing_key(state, settings), settings.cache.result_ttl_s
+            state,
+            await load_signing_key(state, settings),
+            settings.cache.result_ttl_s,
+            max_text_chars=settings.speech.max_text_chars,
         )
         recorder = Recorder()
         exporter = await stack.enter_async_context(open_exporter(settings.monitoring))
@@ -214,6 +217,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             cache=cache,
             board=board,
             limiters=tuple(limiters),
+            upstream=upstream,
             local=local,
             state=state,
             audio=audio,
@@ -237,7 +241,7 @@ def _local_lanes(settings: VoiceServerSettings) -> LocalLanes:
 
 async def _upstream_arm(
     stack: AsyncExitStack, settings: UpstreamSettings
-) -> tuple[SpeechProvider, Limiter]:
+) -> tuple[ElevenLabs, SpeechProvider, Limiter]:
     limiter = Limiter(
         "elevenlabs",
         limit=PLAN_CONCURRENCY[settings.plan],
@@ -252,9 +256,8 @@ async def _upstream_arm(
         await asyncio.wait([warming])
 
     stack.push_async_callback(stop_warming)
-    return Audible(
-        Limited(Retry(provider, tries=settings.tries, pause_s=_RETRY_PAUSE_S), limiter)
-    ), limiter
+    arm = Audible(Limited(Retry(provider, tries=settings.tries, pause_s=_RETRY_PAUSE_S), limiter))
+    return provider, arm, limiter
 
 
 def _reserve_s(settings: SpeechSettings) -> float:

@@ -136,7 +136,8 @@ class SpeechPlan(msgspec.Struct, frozen=True):
     common: bool
     segments: tuple[SegmentPlan, ...]
     rendition_key: str
-    """Names the encoded bytes of the whole utterance: its voice keys and the output format."""
+    """Names the encoded bytes of the whole utterance: its voice keys and the output format. Empty
+    where they are neither looked for nor kept: a part of an utterance."""
 
 
 class Provenance(msgspec.Struct, frozen=True):
@@ -172,6 +173,8 @@ class AttemptTrace(msgspec.Struct):
     credits: float | None = None
     concurrency_limit: int | None = None
     region: str | None = None
+    transport: str | None = None
+    """How the provider was asked where it can be asked in several ways: `http`, `websocket`."""
 
 
 class SegmentTrace(msgspec.Struct):

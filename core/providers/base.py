@@ -26,6 +26,8 @@ class SpeechCall(msgspec.Struct, frozen=True):
     deadline: Deadline
     trace: SegmentTrace
     work_class: WorkClass = "live"
+    arriving: bool = False
+    """True for text of an utterance that is still being written."""
 
 
 class SpeechProvider(Protocol):

@@ -23,19 +23,16 @@ from core.errors import (
 from core.providers.base import SpeechCall, SpokenText
 from core.providers.elevenlabs_wire import (
     OUTPUT_FORMAT,
-    PROVIDER,
     TimestampStream,
     error_of,
     request_body,
 )
+from core.providers.elevenlabs_words import PROVIDER
 from core.settings import UpstreamSettings
 from core.speech import AttemptTrace, AudioChunk, SegmentPlan
 from core.text.shared import whole_text
 
 log = structlog.get_logger(__name__)
-
-ENGINE = "http-1"
-"""Part of the voice key: raise it when this path would give other audio for the same input."""
 
 _KEEPALIVE_S = 120.0
 _CONNECT_S = 5.0
@@ -43,7 +40,7 @@ _ERROR_BODY_BYTES = 64 * 1024
 
 
 class ElevenLabsHttp:
-    """The provider `elevenlabs`. Open it with `open_elevenlabs`."""
+    """The provider `elevenlabs` over HTTP. Open it with `open_elevenlabs_http`."""
 
     name = PROVIDER
 
@@ -77,6 +74,7 @@ class ElevenLabsHttp:
         record = call.trace.begin(attempt)
         spoken = await whole_text(text)
         record.tries += 1
+        record.transport = "http"
         deadline_s = min(self._timeout_s, call.deadline.left_s())
         give_up_at = asyncio.get_running_loop().time() + deadline_s
         url = f"{self._base_url}/text-to-speech/{quote(attempt.voice, safe='')}"
@@ -174,7 +172,7 @@ class ElevenLabsHttp:
         await self._session.close()
 
 
-def open_elevenlabs(
+def open_elevenlabs_http(
     settings: UpstreamSettings, *, on_concurrency: Callable[[int], None]
 ) -> ElevenLabsHttp:
     """The provider with its connection pool; needs a running loop."""

@@ -1,4 +1,5 @@
-"""ElevenLabs' wire for `/text-to-speech/{voice}/stream/with-timestamps`: bodies, lines, errors.
+"""ElevenLabs' wire for `/text-to-speech/{voice}/stream/with-timestamps`: bodies, lines, and the
+errors of both transports.
 
 One JSON object a line, blank lines between allowed; `alignment` times count from the start of the
 utterance over the whole HTTP stream. No sockets here: the HTTP provider feeds bytes.
@@ -11,7 +12,6 @@ from typing import Any, Final
 
 import msgspec
 
-from core.audio.pcm import BYTES_PER_S, duration_ms, samples_of
 from core.errors import (
     BadAudio,
     ProviderBusy,
@@ -20,22 +20,14 @@ from core.errors import (
     ProviderUnavailable,
     StreamTruncated,
 )
-from core.speech import Attempt, AudioChunk, WordTiming
-from core.text.words import spoken_length, words_of
+from core.providers.elevenlabs_words import PROVIDER, AlignedSpeech
+from core.speech import Attempt, AudioChunk
 
-PROVIDER: Final = "elevenlabs"
 OUTPUT_FORMAT: Final = "pcm_24000"
 """The canonical form itself, offered on every plan (44.1 kHz is gated)."""
 
 MAX_LINE_BYTES: Final = 4 * 1024 * 1024
-MAX_CHARS_PER_S: Final = 30.0
-"""More text than this for a second of audio cannot have been spoken: twice the measured pace of
-15.5 to 16.2 characters a second. A Han character counts as several (`spoken_length`)."""
-
-_ALIGNMENT_SLACK_S: Final = 0.25
-"""The last aligned character may end this much after the audio: vendor's times are rounded."""
-
-_LANGUAGE_MODELS: Final = ("eleven_flash_v2_5", "eleven_turbo_v2_5")
+LANGUAGE_MODELS: Final = ("eleven_flash_v2_5", "eleven_turbo_v2_5")
 """Models that take `language_code`; multilingual_v2 does not."""
 
 
@@ -58,7 +50,7 @@ def request_body(text: str, attempt: Attempt) -> bytes:
     body: dict[str, Any] = {"text": text, "model_id": attempt.model}
     if attempt.settings is not None:
         body["voice_settings"] = attempt.settings
-    if attempt.model in _LANGUAGE_MODELS:
+    if attempt.model in LANGUAGE_MODELS:
         body["language_code"] = attempt.language
     if attempt.seed is not None:
         body["seed"] = attempt.seed
@@ -69,13 +61,9 @@ class TimestampStream:
     """Decodes one reply as its bytes arrive."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._words = _Words(text)
+        self._speech = AlignedSpeech(text)
         self._buffer = bytearray()
         self._searched = 0
-        self._odd = b""
-        self._audio_bytes = 0
-        self._aligned = False
 
     def feed(self, data: bytes) -> list[AudioChunk]:
         """Chunks of the lines that `data` completes.
@@ -118,22 +106,9 @@ class TimestampStream:
                 ) from error
             if last is not None:
                 chunks.append(last)
-        if not self._audio_bytes:
-            raise BadAudio("ElevenLabs sent no audio.", provider=PROVIDER)
-        if self._aligned:
-            heard_s = self._audio_bytes / BYTES_PER_S
-            if not self._words.complete or heard_s + _ALIGNMENT_SLACK_S < self._words.last_end_s:
-                raise StreamTruncated(
-                    "ElevenLabs stopped before the text's end.", provider=PROVIDER
-                )
-            words = self._words.finish()
-        else:
-            pace = spoken_length(self._text) * BYTES_PER_S / self._audio_bytes
-            if pace > MAX_CHARS_PER_S:
-                raise StreamTruncated("ElevenLabs sent too little audio.", provider=PROVIDER)
-            words = estimated_words(self._text, samples_of(self._audio_bytes))
-        if words:
-            chunks.append(AudioChunk(b"", words))
+        words = self._speech.finish()
+        if words is not None:
+            chunks.append(words)
         return chunks
 
     def _line(self, line: bytes) -> AudioChunk | None:
@@ -143,104 +118,11 @@ class TimestampStream:
             decoded = _line_decoder.decode(line)
         except msgspec.DecodeError as error:
             raise BadAudio("ElevenLabs sent a line that is not JSON.", provider=PROVIDER) from error
-        words: tuple[WordTiming, ...] = ()
-        if decoded.alignment is not None:
-            self._aligned = True
-            words = self._words.feed(decoded.alignment)
-        pcm = self._odd + (decoded.audio_base64 or b"")
-        self._odd = b""
-        if len(pcm) % 2:
-            pcm, self._odd = pcm[:-1], pcm[-1:]
-        self._audio_bytes += len(pcm)
-        return AudioChunk(pcm, words) if pcm or words else None
-
-
-class _Words:
-    """Puts aligned characters together to the words of the text (`core.text.words`)."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._words = words_of(text)
-        self._next = 0
-        """The word that is not yet at its end."""
-        self._position = 0
-        self._start_s: float | None = None
-        self._end_s = 0.0
-        self.last_end_s = 0.0
-        """When the last character that was aligned ends."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether every letter and digit of the text was aligned."""
-        return not any(c.isalnum() for c in self._text[self._position :])
-
-    def feed(self, alignment: _Alignment) -> tuple[WordTiming, ...]:
-        done: list[WordTiming] = []
-        for character, start_s, end_s in zip(
-            alignment.characters,
-            alignment.character_start_times_seconds,
-            alignment.character_end_times_seconds,
-            strict=False,
-        ):
-            if not character:
-                continue
-            self.last_end_s = max(self.last_end_s, end_s)
-            at = self._text.find(character, self._position, self._position + 16)
-            if at < 0:
-                continue
-            done.extend(self._ended_by(at))
-            self._position = at + len(character)
-            if not character.isspace():
-                self._start_s = start_s if self._start_s is None else self._start_s
-                self._end_s = end_s
-        return tuple(done)
-
-    def finish(self) -> tuple[WordTiming, ...]:
-        return tuple(self._ended_by(len(self._text)))
-
-    def _ended_by(self, position: int) -> list[WordTiming]:
-        """The words that end at that place or before; those without any time are left out."""
-        done: list[WordTiming] = []
-        while self._next < len(self._words) and self._words[self._next].end <= position:
-            word = self._words[self._next]
-            self._next += 1
-            if self._start_s is None:
-                continue
-            done.append(
-                WordTiming(
-                    text=word.text,
-                    start_ms=round(self._start_s * 1000),
-                    end_ms=round(self._end_s * 1000),
-                    char_start=word.start,
-                    char_end=word.end,
-                )
-            )
-            self._start_s = None
-        return done
-
-
-def estimated_words(text: str, samples: int) -> tuple[WordTiming, ...]:
-    """Timings in proportion to the length of the text (`spoken_length`), where the reply carried
-    none."""
-    whole_ms = duration_ms(samples)
-    whole = spoken_length(text)
-    words: list[WordTiming] = []
-    position, length = 0, 0.0
-    for word in words_of(text):
-        begins = length + spoken_length(text[position : word.start])
-        length = begins + spoken_length(word.text)
-        position = word.end
-        words.append(
-            WordTiming(
-                text=word.text,
-                start_ms=round(whole_ms * begins / whole),
-                end_ms=round(whole_ms * length / whole),
-                char_start=word.start,
-                char_end=word.end,
-                estimated=True,
-            )
-        )
-    return tuple(words)
+        characters = None
+        if (found := decoded.alignment) is not None:
+            starts, ends = found.character_start_times_seconds, found.character_end_times_seconds
+            characters = zip(found.characters, starts, ends, strict=False)
+        return self._speech.feed(decoded.audio_base64 or b"", characters)
 
 
 _BUSY: Final = frozenset(
@@ -249,19 +131,24 @@ _BUSY: Final = frozenset(
         "too_many_concurrent_requests",
         "rate_limit_exceeded",
         "system_busy",
+        "max_active_conversations",
     }
 )
-_UNAVAILABLE: Final = frozenset({"internal_error", "service_unavailable", "maintenance"})
+_UNAVAILABLE: Final = frozenset(
+    {"internal_error", "service_unavailable", "maintenance", "input_timeout_exceeded"}
+)
 _REJECTED: Final = frozenset(
     {
         "invalid_api_key",
         "unauthorized",
         "missing_api_key",
+        "authentication_required",
         "missing_permissions",
         "detected_unusual_activity",
         "quota_exceeded",
         "insufficient_credits",
         "voice_not_found",
+        "voice_id_does_not_exist",
         "model_not_found",
         "unsupported_model",
         "subscription_required",
@@ -285,24 +172,29 @@ def error_of(status: int, body: bytes) -> ProviderError:
     """
     code = _vendor_code(body)
     said = f"ElevenLabs answered {status}" + (f" {code}." if code else ".")
-    kind: type[ProviderError]
-    if code in _BUSY:
+    kind = kind_of(code)
+    if kind is None and status == 429:
         kind = ProviderBusy
-    elif code in _UNAVAILABLE:
-        kind = ProviderUnavailable
-    elif code in _REJECTED:
-        kind = ProviderRejected
-    elif status == 429:
-        kind = ProviderBusy
-    elif status >= 500 or status == 408:
-        kind = ProviderUnavailable
-    else:
-        kind = ProviderRejected
+    elif kind is None:
+        kind = ProviderUnavailable if status >= 500 or status == 408 else ProviderRejected
     return kind(said, provider=PROVIDER, vendor_code=code)
 
 
+def kind_of(code: str | None) -> type[ProviderError] | None:
+    """The error that a code of the vendor's means; None for one that is not known."""
+    if code in _BUSY:
+        return ProviderBusy
+    if code in _UNAVAILABLE:
+        return ProviderUnavailable
+    return ProviderRejected if code in _REJECTED else None
+
+
+def known_shape(code: object) -> str | None:
+    """The code where it looks like one; else it may be a sentence that quotes text or key."""
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else None
+
+
 _CODE: Final = re.compile(r"[a-z0-9_+]{1,64}")
-"""What a code looks like; anything else may be a sentence that quotes the text or the key."""
 
 
 def _vendor_code(body: bytes) -> str | None:
@@ -313,7 +205,6 @@ def _vendor_code(body: bytes) -> str | None:
     detail = decoded.get("detail") if isinstance(decoded, dict) else None
     if isinstance(detail, dict):
         for field in ("code", "status"):
-            value = detail.get(field)
-            if isinstance(value, str) and _CODE.fullmatch(value):
+            if (value := known_shape(detail.get(field))) is not None:
                 return value
     return None

@@ -8,13 +8,16 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from benchmarks.emulator.process import EmulatorProcess
 from core.audio.pcm import duration_ms
 from core.deadline import Deadline
 from core.errors import SeiketsuError
 from core.providers.base import SpeechCall, SpeechProvider, SpokenText
-from core.providers.elevenlabs_http import open_elevenlabs
+from core.providers.elevenlabs import open_elevenlabs
+from core.providers.elevenlabs_http import open_elevenlabs_http
+from core.providers.elevenlabs_ws import open_elevenlabs_websocket
 from core.providers.local import LocalProvider
 from core.resilience.audible import Audible
 from core.resilience.race import Race
@@ -25,7 +28,8 @@ from core.synthesis.limiter import Limited, Limiter
 
 TEXT = "The flat has two rooms, a balcony and a view. Would you like to see it?"
 VOICES = {"local": "hibari/heart", "elevenlabs": "21m00Tcm4TlvDq8ikWAM"}
-NAMES = ("local", "elevenlabs", "retry", "limited", "audible", "race")
+UPSTREAM = ("elevenlabs", "elevenlabs-websocket", "elevenlabs-both")
+NAMES = ("local", *UPSTREAM, "retry", "limited", "audible", "race")
 
 
 def segment_of(text: str, *providers: str) -> SegmentPlan:
@@ -41,17 +45,28 @@ def call_of(first_audio_s: float = 20.0, whole_s: float = 30.0) -> SpeechCall:
     return SpeechCall(deadline=deadline, trace=SegmentTrace())
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def emulator() -> AsyncIterator[EmulatorProcess]:
+    async with EmulatorProcess("--audio", "coded", "--latency", "none", "--key", "k") as far:
+        yield far
+
+
+@pytest_asyncio.fixture(loop_scope="module")
 async def provider(
-    request: pytest.FixtureRequest, voice_server: Path
+    request: pytest.FixtureRequest, voice_server: Path, emulator: EmulatorProcess
 ) -> AsyncIterator[SpeechProvider]:
     local = LocalProvider(voice_server)
-    if request.param == "elevenlabs":
-        async with EmulatorProcess("--audio", "coded", "--latency", "none", "--key", "k") as far:
-            settings = UpstreamSettings(api_key="k", base_url=f"{far.url}/v1")
+    if request.param in UPSTREAM:
+        settings = UpstreamSettings(api_key="k", base_url=f"{emulator.url}/v1")
+        upstream: SpeechProvider
+        if request.param == "elevenlabs":
+            upstream = open_elevenlabs_http(settings, on_concurrency=lambda _: None)
+        elif request.param == "elevenlabs-websocket":
+            upstream = open_elevenlabs_websocket(settings)
+        else:
             upstream = open_elevenlabs(settings, on_concurrency=lambda _: None)
-            yield upstream
-            await upstream.aclose()
+        yield upstream
+        await upstream.aclose()
     else:
         limiter = Limiter("local", limit=2, cap=2, queue_limit=9)
         wrapped: dict[str, SpeechProvider] = {
@@ -85,6 +100,8 @@ async def written(text: str) -> AsyncGenerator[str, None]:
         await asyncio.sleep(0.001)
         yield text[start : start + 7]
 
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 every = pytest.mark.parametrize("provider", NAMES, indirect=True)
 
@@ -126,7 +143,7 @@ async def test_leaving_after_the_first_chunk_leaves_nothing_behind(
 
 @every
 async def test_being_cancelled_leaves_nothing_behind(provider: SpeechProvider) -> None:
-    task = asyncio.create_task(chunks_of(provider))
+    task = asyncio.create_task(chunks_of(provider, TEXT * 20))
     await asyncio.sleep(0.002)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -161,5 +178,8 @@ async def test_the_trace_says_who_was_asked(provider: SpeechProvider) -> None:
     assert record.tries == 1
     if record.provider == "elevenlabs":
         assert record.request_id
+        assert record.region
+        assert record.transport in ("http", "websocket")
+    if record.transport == "http":
         assert record.credits
         assert record.concurrency_limit

@@ -24,7 +24,7 @@ from core.errors import (
     StreamTruncated,
 )
 from core.providers.base import SpeechCall
-from core.providers.elevenlabs_http import ElevenLabsHttp, open_elevenlabs
+from core.providers.elevenlabs_http import ElevenLabsHttp, open_elevenlabs_http
 from core.settings import UpstreamSettings
 from core.speech import SegmentPlan
 from core.synthesis.limiter import Limited, Limiter
@@ -63,7 +63,7 @@ async def upstream(emulator: EmulatorProcess) -> AsyncIterator[Upstream]:
     settings = UpstreamSettings(
         api_key="k", base_url=f"{emulator.url}/v1/", timeout_s=2.0, stall_timeout_s=0.3
     )
-    provider = open_elevenlabs(settings, on_concurrency=limits.append)
+    provider = open_elevenlabs_http(settings, on_concurrency=limits.append)
     yield Upstream(provider, limits)
     await provider.aclose()
 
@@ -159,7 +159,7 @@ async def test_leaving_frees_the_providers_place_at_once(
 
 async def test_a_provider_that_is_not_there_is_unavailable() -> None:
     settings = UpstreamSettings(api_key="k", base_url="http://127.0.0.1:9/v1")
-    provider = open_elevenlabs(settings, on_concurrency=lambda _: None)
+    provider = open_elevenlabs_http(settings, on_concurrency=lambda _: None)
     with pytest.raises(ProviderUnavailable):
         await anext(provider.stream(TEXT, SEGMENT, call_of()))
     await provider.warm()
@@ -181,7 +181,7 @@ async def test_a_redirect_carries_neither_key_nor_text_elsewhere() -> None:
     settings = UpstreamSettings(
         api_key="k", base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     )
-    provider = open_elevenlabs(settings, on_concurrency=lambda _: None)
+    provider = open_elevenlabs_http(settings, on_concurrency=lambda _: None)
     with pytest.raises(ProviderRejected):
         await anext(provider.stream(TEXT, SEGMENT, call_of()))
     await provider.aclose()
