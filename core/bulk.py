@@ -1,21 +1,30 @@
-"""One text of many: spoken as a whole, kept behind a link, and told as a result, never raised."""
+"""One text of many: spoken as a whole, kept as its caller wants, told as a result, never raised."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
-from core.analytics.recorder import Recorder
+from core.analytics.recorder import CLIENT_GONE, Recorder
 from core.cache.envelope import RenditionEntry
 from core.deadline import Deadline
-from core.errors import Busy, ProviderBusy, RequestError, SeiketsuError
+from core.errors import Busy, DeadlineExceeded, ProviderBusy, RequestError, SeiketsuError
 from core.jobs import ItemResult
-from core.results import ResultStore
+from core.longest import longest_speech_s
 from core.speech import Origin, SpeechPlan, SpeechRequest, SpeechTrace
 
 _LONGEST_PAUSE_S: Final = 5.0
 _SHORTEST_PAUSE_S: Final = 0.2
+
+Keep = Callable[[SpeechPlan, RenditionEntry], Awaitable[str | None]]
+"""Keeps a text's audio and returns the signed id of its link; None where it has none."""
+
+
+async def in_the_cache(_: SpeechPlan, __: RenditionEntry) -> str | None:
+    """Keeps nothing: the audio is in the cache, which is all that was wanted."""
+    return None
 
 
 class Speaking(Protocol):
@@ -35,46 +44,69 @@ class Speaking(Protocol):
 class BulkSpeaker:
     """Speaks texts one after the other or at once; holds nothing between them."""
 
-    def __init__(self, service: Speaking, results: ResultStore, recorder: Recorder) -> None:
+    def __init__(self, service: Speaking, recorder: Recorder) -> None:
         self._service = service
-        self._results = results
         self._recorder = recorder
 
     async def speak(
         self,
         request: SpeechRequest,
         request_id: str,
+        keep: Keep,
         *,
         patience_s: float,
-        keep: bool = True,
-        keep_s: int | None = None,
+        again: bool = False,
     ) -> ItemResult:
-        """Speak one text. Where there is no room it is tried again for `patience_s` seconds.
+        """Speak one text. Where there is no room it is tried again for `patience_s` seconds; each
+        try has the time of `longest_try_s`.
 
-        `keep` puts the audio into the result store, for `keep_s` seconds or as long as usual.
+        A text is recorded once, as it ended. `again`: whoever calls tries a text that was left off
+        or failed for now another time, so that this was not its end.
 
         Raises:
             Exception: a fault that is not one of ours; what is ours becomes a failed result.
         """
-        until_s = time.monotonic() + patience_s
-        pause_s = _SHORTEST_PAUSE_S
-        while True:
-            trace = self._service.new_trace(request_id, request)
-            try:
-                return await self._once(request, trace, keep=keep, keep_s=keep_s)
-            except SeiketsuError as error:
-                trace.error_code = error.code
-                wait_s = min(_LONGEST_PAUSE_S, max(pause_s, error.retry_after_s or 0.0))
-                if not refused_for_load(error) or time.monotonic() + wait_s > until_s:
-                    return failed(error, trace)
-                pause_s *= 2
-            finally:
+        trace = self._service.new_trace(request_id, request)
+        passing = again
+        try:
+            until_s = time.monotonic() + patience_s
+            pause_s = _SHORTEST_PAUSE_S
+            while True:
+                try:
+                    result = await self._in_time(request, trace, keep)
+                    passing = False
+                    return result
+                except SeiketsuError as error:
+                    trace.error_code = error.code
+                    wait_s = min(_LONGEST_PAUSE_S, max(pause_s, error.retry_after_s or 0.0))
+                    if not refused_for_load(error) or time.monotonic() + wait_s > until_s:
+                        passing = again and error.retryable
+                        return failed(error, trace)
+                    pause_s *= 2
+                await asyncio.sleep(wait_s)
+                trace = self._service.new_trace(request_id, request)
+        except BaseException as error:
+            gone = isinstance(error, asyncio.CancelledError)
+            trace.error_code = CLIENT_GONE if gone else SeiketsuError.code
+            raise
+        finally:
+            if not passing:
                 trace.processing_ms = trace.now_ms()
                 self._recorder.record(trace)
-            await asyncio.sleep(wait_s)
+
+    async def _in_time(self, request: SpeechRequest, trace: SpeechTrace, keep: Keep) -> ItemResult:
+        deadline = self._service.new_deadline(request.origin)
+        bound = asyncio.timeout(longest_try_s(deadline, len(request.text)))
+        try:
+            async with bound:
+                return await self._once(request, trace, deadline, keep)
+        except TimeoutError as error:
+            if not bound.expired():
+                raise
+            raise DeadlineExceeded("The text did not come to its end in time.") from error
 
     async def _once(
-        self, request: SpeechRequest, trace: SpeechTrace, *, keep: bool, keep_s: int | None
+        self, request: SpeechRequest, trace: SpeechTrace, deadline: Deadline, keep: Keep
     ) -> ItemResult:
         try:
             plan = await self._service.plan(request)
@@ -82,13 +114,8 @@ class BulkSpeaker:
             # Not known to be an agent's id: it may be anything the caller wrote.
             trace.agent_id = ""
             raise
-        deadline = self._service.new_deadline(request.origin)
         entry = await self._service.whole(plan, trace, deadline)
-        audio_id = None
-        if keep:
-            audio_id = await self._results.put(
-                plan.tenant, plan.agent_id, plan.rendition_key, entry, ttl_s=keep_s
-            )
+        audio_id = await keep(plan, entry)
         return ItemResult(
             state="done",
             audio_id=audio_id,
@@ -100,6 +127,12 @@ class BulkSpeaker:
             characters=plan.characters,
             processing_time_ms=round(trace.now_ms(), 3),
         )
+
+
+def longest_try_s(deadline: Deadline, characters: int) -> float:
+    """How long one try of a text may take: what one segment may, and all of it at the pace of
+    speech, which the slowest voice keeps."""
+    return deadline.left_s() + longest_speech_s(characters)
 
 
 def refused_for_load(error: SeiketsuError) -> bool:
@@ -119,4 +152,5 @@ def failed(error: SeiketsuError, trace: SpeechTrace | None = None) -> ItemResult
         error_code=error.code,
         error_message=error.message,
         retryable=error.retryable,
+        error_action=error.action,
     )

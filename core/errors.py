@@ -16,6 +16,8 @@
     │   ├── TooManyAgents           an owner has as many agents as there may be
     │   ├── TooManyTexts            more texts than one request or job may hold
     │   ├── JobNotFound             no such job of this owner, or its time is over
+    │   ├── NoAudioRoom             the audio of an owner's jobs takes all the room it may
+    │   ├── AudioTooLarge           more audio than can be kept behind one link
     │   └── AudioNotFound           an audio link that is unknown, forged or past its time
     ├── AccessError             the caller may not ask
     │   ├── KeyRequired             no key was sent
@@ -24,6 +26,7 @@
     │   └── OriginRefused           the request came from a web page or host that is not allowed
     ├── Busy                    no room now; carries when to come back
     │   ├── SessionBusy             a session has all the texts that may wait in it
+    │   ├── ClientTooSlow           a client of a session does not take what is sent to it
     │   ├── SessionsFull            this process has all the sessions it takes
     │   └── TooManySessions         this key has all the sessions it may have
     │   └── TooManyJobs             this owner has as many unfinished jobs as it may
@@ -134,6 +137,20 @@ class JobNotFound(RequestError):
     action = "Check the job's id; a job is kept for a day unless the operator chose otherwise."
 
 
+class NoAudioRoom(RequestError):
+    """The audio of your jobs takes all the room it may."""
+
+    code = "no_audio_room"
+    action = "Fetch and delete finished jobs, then send these texts again."
+
+
+class AudioTooLarge(RequestError):
+    """The audio is larger than what can be kept behind a link."""
+
+    code = "audio_too_large"
+    action = "Ask for a compressed format such as `mp3`, or stream the audio."
+
+
 class AgentExists(RequestError):
     """There is a voice agent with that id already."""
 
@@ -160,8 +177,8 @@ class FrameTooLarge(RequestError):
 
     code = "frame_too_large"
     action = (
-        "Ask `POST /api/v1/voice/streaming/synthesize/streaming` for this text, or choose a "
-        "compressed format, or send the text in parts."
+        "Send it with `stream`, or ask `POST /api/v1/voice/streaming/synthesize/streaming` for "
+        "this text, or choose a compressed format."
     )
 
 
@@ -236,7 +253,14 @@ class SessionBusy(Busy):
     """This session has all the texts that may wait in it."""
 
     code = "session_busy"
-    action = "Wait for the next `audio_response` of the session, then send the text again."
+    action = "Wait until a text of the session was spoken, then send this one again."
+
+
+class ClientTooSlow(Busy):
+    """What was sent to this session was not read in time."""
+
+    code = "client_too_slow"
+    action = "Read every event as it comes, then connect again."
 
 
 class SessionsFull(Busy):

@@ -7,7 +7,7 @@ holder writes is written once; a lease that ended gives the text to somebody els
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import msgspec
@@ -15,26 +15,38 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core import job_scripts as lua
-from core.errors import JobNotFound, StoreError, TooManyJobs, TooManyTexts
+from core.agents import MAX_AGENTS
+from core.errors import (
+    InvalidRequest,
+    JobNotFound,
+    NoAudioRoom,
+    SeiketsuError,
+    StoreError,
+    TooManyJobs,
+    TooManyTexts,
+)
+from core.job_records import item_of, record_of
 from core.jobs import (
     ItemResult,
-    ItemState,
-    JobCounts,
     JobItem,
     JobRecord,
     JobRef,
     JobSpec,
-    JobStatus,
     Lease,
+    audio_name,
     new_job_id,
 )
 from core.redis import Keys
+from core.settings import JobSettings
+from core.text.languages import LANGUAGES
 
 LEASE_S: Final = 8.0
 """How long a text stays with a worker that gives no sign of life."""
 HEARTBEAT_S: Final = 2.0
 MAX_OPEN_JOBS: Final = 100
 """Unfinished jobs that one tenant may have."""
+MAX_WARM_UPS: Final = MAX_AGENTS * len(LANGUAGES)
+"""Unfinished warm-ups of one tenant: one for each language of each agent."""
 MAX_PAGE: Final = 200
 """Jobs or items that one page may show."""
 
@@ -45,6 +57,8 @@ _CALL_AGAIN_S: Final = 30.0
 _SWEPT: Final = 200
 """Jobs that one sweep looks at, chosen at random where there are more."""
 _RETRY_AFTER_S: Final = 1.0
+LEAST_ROOM_BYTES: Final = 64 * 1024
+"""Four seconds of `mp3`: with less room for audio there is no use in speaking a text."""
 
 
 class Sweep(msgspec.Struct, frozen=True):
@@ -60,45 +74,76 @@ class JobStore:
     """All methods raise `StoreError` when the state database does not answer."""
 
     def __init__(
-        self, redis: Redis, *, ttl_s: int, max_texts: int, max_open: int = MAX_OPEN_JOBS
+        self, redis: Redis, settings: JobSettings, *, max_open: int = MAX_OPEN_JOBS
     ) -> None:
         """`redis` is the state database, of which it is one client among others."""
         self._redis = redis
-        self._ttl_ms = ttl_s * 1000
-        self._max_texts = max_texts
+        self._ttl_ms = settings.ttl_s * 1000
+        self._max_texts = settings.max_texts
+        self._audio_bytes = settings.audio_bytes
         self._max_open = max_open
 
     async def create(self, tenant: str, spec: JobSpec, texts: Sequence[str]) -> JobRef:
         """Keep a new job whose texts wait to be spoken; whoever calls calls a worker, too.
 
         Raises:
+            InvalidRequest: there is no text.
             TooManyTexts: more than a job may hold.
             TooManyJobs: the tenant has as many unfinished jobs as it may.
+            NoAudioRoom: the audio of the tenant's jobs takes all the room it may.
         """
+        ref, created = await self._create(tenant, spec, texts, warm_as="")
+        if created < 0:
+            raise self._no_room()
+        if not created:
+            raise TooManyJobs(
+                f"{self._max_open} jobs are unfinished, which is the most.", retry_after_s=30
+            )
+        return ref
+
+    async def create_warm_up(
+        self, tenant: str, spec: JobSpec, texts: Sequence[str]
+    ) -> JobRef | None:
+        """A job of the clock for an agent and a language, which takes no place of the tenant's own.
+        None where the one before it is unfinished.
+
+        Raises:
+            InvalidRequest, TooManyTexts: see `create`.
+            TooManyJobs: `MAX_WARM_UPS` are unfinished.
+        """
+        warm_as = f"{spec.agent_id}:{spec.language}"
+        ref, created = await self._create(tenant, spec, texts, warm_as=warm_as)
+        if not created:
+            raise TooManyJobs(f"{MAX_WARM_UPS} warm-ups are unfinished.", retry_after_s=30)
+        return ref if created > 0 else None
+
+    async def _create(
+        self, tenant: str, spec: JobSpec, texts: Sequence[str], *, warm_as: str
+    ) -> tuple[JobRef, int]:
         if len(texts) > self._max_texts:
             raise TooManyTexts(f"A job holds {self._max_texts} texts at the most.")
         if not texts:
-            raise ValueError("a job needs a text")
+            raise InvalidRequest("A job needs a text.")
         ref = JobRef(tenant, new_job_id())
-        created = await self._run(
+        made = await self._run(
             lua.CREATE,
             [
                 *_parts(ref, "", "waiting", "texts"),
                 Keys.jobs(tenant),
                 Keys.open_jobs(tenant),
                 Keys.open_jobs(None),
+                *_room(tenant),
+                Keys.warm_ups(tenant),
             ],
             [
-                *(ref.job_id, str(ref), msgspec.msgpack.encode(spec)),
-                *(self._max_open, self._ttl_ms, "1"),
+                *(ref.job_id, str(ref), msgspec.msgpack.encode(spec), self._ttl_ms),
+                self._max_open,
+                self._audio_bytes - LEAST_ROOM_BYTES if spec.keeps_audio else "",
+                *(warm_as, MAX_WARM_UPS, Keys.job(tenant, "")),
                 *texts,
             ],
         )
-        if not created:
-            raise TooManyJobs(
-                f"{self._max_open} jobs are unfinished, which is the most.", retry_after_s=30
-            )
-        return ref
+        return ref, int(made)
 
     async def read(self, ref: JobRef) -> JobRecord:
         """A job as it stands.
@@ -134,7 +179,7 @@ class JobStore:
             pipe.hmget(holders, [str(i) for i in indices])
             blobs, held = await pipe.execute()
         return [
-            _item(index, blob, holder is not None, record.status)
+            item_of(index, blob, holder is not None, record.status)
             for index, blob, holder in zip(indices, blobs, held, strict=True)
         ]
 
@@ -147,20 +192,27 @@ class JobStore:
         done = await self._run(
             lua.CANCEL,
             [
-                *_parts(ref, "", "waiting", "texts", "holders", "leases", "results"),
+                *_parts(ref, "", "waiting", "texts", "holders", "leases", "results", "sizes"),
                 Keys.jobs(ref.tenant),
                 Keys.open_jobs(ref.tenant),
                 Keys.open_jobs(None),
+                *_room(ref.tenant),
             ],
-            [ref.job_id, str(ref), secrets.token_hex(8)],
+            [
+                *(ref.job_id, str(ref), secrets.token_hex(8)),
+                Keys.result(ref.tenant, audio_name(ref, 0).hex()[:-8]),
+            ],
         )
         if not done:
             _missing()
         return int(done) == 2
 
-    async def take(self, ref: JobRef) -> Lease | None:
-        """A text to speak, for `LEASE_S` seconds; None when none waits or the job has ended."""
-        token = secrets.token_hex(8)
+    async def take(self, ref: JobRef, token: str | None = None) -> Lease | None:
+        """A text to speak, for `LEASE_S` seconds; None when none waits or the job has ended.
+
+        Whoever asks again because no reply came names the same `token`, and gets the same text.
+        """
+        token = token or secrets.token_hex(8)
         got = await self._run(
             lua.TAKE,
             _parts(ref, "", "waiting", "texts", "holders", "leases"),
@@ -179,6 +231,37 @@ class JobStore:
             [int(LEASE_S * 1000), *_held(leases)],
         )
         return {int(index) for index in lost}
+
+    async def keep_audio(self, ref: JobRef, lease: Lease, value: bytes) -> None:
+        """Keep the audio of an item under its `audio_name`, as long as its job is there.
+
+        Raises:
+            NoAudioRoom: the audio of the tenant's jobs would take more room than it may.
+            JobNotFound: the lease was lost, or the job is gone; nothing is kept.
+        """
+        kept = await self._run(
+            lua.KEEP,
+            [
+                *_parts(ref, "", "holders", "sizes"),
+                *_room(ref.tenant),
+                Keys.result(ref.tenant, audio_name(ref, lease.index).hex()),
+            ],
+            [ref.job_id, lease.index, lease.token, self._audio_bytes, value],
+        )
+        if not kept:
+            raise self._no_room()
+        if int(kept) < 0:
+            _missing()
+
+    async def audio_room(self, tenant: str) -> int:
+        """How many bytes of audio the tenant's jobs may take more."""
+        return self._audio_bytes - int(await self._run(lua.USED, _room(tenant), []))
+
+    def _no_room(self) -> SeiketsuError:
+        return NoAudioRoom(
+            f"The audio of your jobs takes its {self._audio_bytes:,} bytes: fetch and delete "
+            "finished jobs."
+        )
 
     async def finish(self, ref: JobRef, lease: Lease, result: ItemResult) -> bool:
         """Write an item's result; False where the lease was lost, and then nothing is written."""
@@ -270,7 +353,7 @@ class JobStore:
                 pipe.llen(waiting)
             got = await pipe.execute()
         return [
-            _record(ref, got[2 * place], got[2 * place + 1]) if got[2 * place] else None
+            record_of(ref, got[2 * place], got[2 * place + 1]) if got[2 * place] else None
             for place, ref in enumerate(refs)
         ]
 
@@ -301,37 +384,9 @@ def _parts(ref: JobRef, *parts: str) -> list[str]:
     return [Keys.job(ref.tenant, ref.job_id, part) for part in parts]
 
 
+def _room(tenant: str) -> list[str]:
+    return [Keys.audio_room(tenant, "bytes"), Keys.audio_room(tenant, "ends")]
+
+
 def _held(leases: Sequence[Lease]) -> list[Any]:
     return [value for lease in leases for value in (lease.index, lease.token)]
-
-
-def _item(index: int, blob: bytes | None, held: bool, status: JobStatus) -> JobItem:
-    if blob is not None:
-        result = msgspec.msgpack.decode(blob, type=ItemResult)
-        return JobItem(index, result.state, result)
-    state: ItemState = "running" if held else "cancelled" if status == "cancelled" else "queued"
-    return JobItem(index, state)
-
-
-def _record(ref: JobRef, fields: Mapping[bytes, bytes], waiting: int) -> JobRecord:
-    total, succeeded, failed = (int(fields[n]) for n in (b"total", b"succeeded", b"failed"))
-    status = cast("JobStatus", fields[b"status"].decode())
-    left = total - succeeded - failed
-    cancelled = left if status == "cancelled" else 0
-    finished = fields.get(b"finished")
-    return JobRecord(
-        ref=ref,
-        spec=msgspec.msgpack.decode(fields[b"spec"], type=JobSpec),
-        status=status,
-        counts=JobCounts(
-            total=total,
-            queued=0 if cancelled else min(waiting, left),
-            running=0 if cancelled else max(0, left - waiting),
-            succeeded=succeeded,
-            failed=failed,
-            cancelled=cancelled,
-        ),
-        created_unix_s=int(fields[b"created"]) / 1000,
-        finished_unix_s=None if finished is None else int(finished) / 1000,
-        expires_unix_s=int(fields[b"ends"]) / 1000,
-    )

@@ -67,6 +67,11 @@ class JobSpec(msgspec.Struct, frozen=True):
     output_format: str = "mp3"
     optimize_for_speed: bool = True
 
+    @property
+    def keeps_audio(self) -> bool:
+        """Whether its audio is kept for whoever made it, or only goes into the cache."""
+        return self.kind == "bulk"
+
 
 class JobCounts(msgspec.Struct, frozen=True):
     """How many items are where; their sum is `total`."""
@@ -107,6 +112,7 @@ class ItemResult(msgspec.Struct, frozen=True, omit_defaults=True):
     error_code: str | None = None
     error_message: str | None = None
     retryable: bool = False
+    error_action: str | None = None
 
 
 class JobItem(msgspec.Struct, frozen=True):
@@ -130,6 +136,11 @@ class Lease(msgspec.Struct, frozen=True):
 def new_job_id() -> str:
     """A name for a job that cannot be guessed."""
     return "job_" + secrets.token_hex(12)
+
+
+def audio_name(ref: JobRef, index: int) -> bytes:
+    """Names the audio of a job's text in the result store: 16 bytes, the same at each try."""
+    return bytes.fromhex(ref.job_id.removeprefix("job_")) + index.to_bytes(4, "big")
 
 
 def encode(value: dict[str, Any]) -> bytes:

@@ -34,10 +34,14 @@ class Keys:
     |---|---|---|---|
     | `seg` | audio | one segment's canonical audio (`SegmentEntry`) | SEIKETSU_CACHE_TTL |
     | `ren` | audio | one utterance's encoded bytes (`RenditionEntry`) | SEIKETSU_CACHE_TTL |
-    | `res` | state | what an `audio_url` points to | twice SEIKETSU_RESULT_TTL |
+    | `res` | state | what an `audio_url` points to | twice SEIKETSU_RESULT_TTL; a job's as long as
+      the job |
     | `job`, `job-*` | state | a job and its parts (`core.job_scripts`) | SEIKETSU_JOB_TTL |
     | `jobs` | state | a tenant's jobs by their time of creation | for good, trimmed |
     | `jobs-open` | state | unfinished jobs, a tenant's and everybody's | for good, trimmed |
+    | `jobs-warm` | state | a tenant's last warm-up by agent and language | as long as the last |
+    | `audio-room` | state | bytes that the audio of a tenant's jobs takes, and how long each job
+      lives | as long as the last job with audio |
     | `queue` | state | arq's queue; beside it arq's own `arq:*`, named by job | until it has run |
     | `agents` | state | an owner's voice agents: `REVISION:JSON` by id (nothing after the colon: a
       default that was deleted), and the last revision under no id | for good |
@@ -81,6 +85,16 @@ class Keys:
         if tenant is None:
             return f"{_PREFIX}:{_INSTALLATION}:jobs-open"
         return _key(tenant, "jobs-open", "all")
+
+    @staticmethod
+    def warm_ups(tenant: str) -> str:
+        """The last job of the clock for each agent and language of a tenant."""
+        return _key(tenant, "jobs-warm", "all")
+
+    @staticmethod
+    def audio_room(tenant: str, part: str) -> str:
+        """What the audio of a tenant's jobs takes: `bytes` and `ends`, each by job."""
+        return _key(tenant, "audio-room", part)
 
     @staticmethod
     def queue() -> str:

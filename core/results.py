@@ -13,6 +13,7 @@ import hashlib
 import secrets
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -20,7 +21,8 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.cache.envelope import RenditionEntry
-from core.errors import AudioNotFound, StoreError
+from core.errors import AudioNotFound, AudioTooLarge, StoreError
+from core.longest import largest_audio_bytes
 from core.redis import Keys
 from core.signing import SigningKey
 
@@ -29,9 +31,9 @@ _RESULT_ID_BYTES: Final = 16
 _MAX_LINK_CHARS: Final = 1024
 _REMEMBERED: Final = 4096
 _REST_S: Final = 1.0
-_HOUR_S: Final = 3600
-MAX_RESULT_BYTES: Final = 20 * 1024 * 1024
-"""Seven minutes of uncompressed audio: more than the longest text of a request takes to say."""
+
+Write = Callable[[bytes], Awaitable[object]]
+"""Puts a value under the key that belongs to it; raises `RedisError`, `OSError` or one of ours."""
 
 
 class AudioLink(msgspec.Struct, frozen=True, array_like=True):
@@ -40,7 +42,7 @@ class AudioLink(msgspec.Struct, frozen=True, array_like=True):
     tenant: str
     agent_id: str
     result_id: bytes
-    """16 bytes: a digest of the audio, or random where nothing may be shared."""
+    """16 bytes: a digest of the audio, random where nothing may be shared, or `jobs.audio_name`."""
     expires_unix_s: int
 
     @property
@@ -79,10 +81,15 @@ class ResultStore:
         signing_key: SigningKey | bytes,
         ttl_s: int,
         *,
+        max_text_chars: int = 5000,
         max_concurrent: int = 12,
     ) -> None:
-        """`max_concurrent` commands are under way at most; the client has more connections."""
+        """`max_concurrent` commands are under way at most; the client has more connections. A value
+        is never larger than uncompressed audio at 48 kHz of a text of `max_text_chars` characters,
+        each of them a slowly spoken Han character (`core.longest`).
+        """
         self._redis = redis
+        self._max_bytes = largest_audio_bytes(max_text_chars)
         if isinstance(signing_key, bytes):
             signing_key = SigningKey(signing_key, shared=True)
         self._key = signing_key
@@ -111,24 +118,15 @@ class ResultStore:
         agent_id: str,
         rendition_key: str | None,
         entry: RenditionEntry,
-        *,
-        ttl_s: int | None = None,
     ) -> str:
-        """Keep the audio and return its signed id, which lives at least `ttl_s` seconds, the
-        store's own figure unless given.
+        """Keep the audio and return its signed id, which lives at least `ttl_s` seconds.
 
         `rendition_key` is None for audio that must not be shared (caching was declined).
 
         Raises:
+            AudioTooLarge: no text may take so much.
             StoreError: the state database did not take it.
         """
-        if ttl_s is not None:
-            # Whole hours, which are part of the name: one value is never kept for two times.
-            until_unix_s = (int(time.time()) + ttl_s) // _HOUR_S * _HOUR_S + _HOUR_S
-            name = f"{rendition_key or secrets.token_hex()} {until_unix_s}"
-            result_id = _digest(entry.audio, name)
-            await self._store(tenant, result_id, entry, until_unix_s - int(time.time()))
-            return self._sign(AudioLink(tenant, agent_id, result_id, until_unix_s - 1))
         if rendition_key is not None:
             audio_id = self.remembered(tenant, agent_id, rendition_key, entry)
             if audio_id is not None:
@@ -136,9 +134,11 @@ class ResultStore:
             result_id = _digest(entry.audio, rendition_key)
         else:
             result_id = secrets.token_bytes(_RESULT_ID_BYTES)
-        await self._store(tenant, result_id, entry, 2 * self._ttl_s)
+        lives_s = 2 * self._ttl_s
+        name = Keys.result(tenant, result_id.hex())
+        await self._store(entry, lambda value: self._redis.set(name, value, ex=lives_s))
         # One second less than the value lives: a link is never older than what it points to.
-        expires_unix_s = int(time.time()) + 2 * self._ttl_s - 1
+        expires_unix_s = int(time.time()) + lives_s - 1
         audio_id = self._sign(AudioLink(tenant, agent_id, result_id, expires_unix_s))
         if rendition_key is not None:
             self._links[(tenant, agent_id, rendition_key)] = _Remembered(
@@ -150,6 +150,17 @@ class ResultStore:
             if len(self._links) > _REMEMBERED:
                 self._links.popitem(last=False)
         return audio_id
+
+    async def put_as(self, link: AudioLink, entry: RenditionEntry, write: Write) -> str:
+        """Keep the audio as `write` does it, and return the signed id of `link`.
+
+        Raises:
+            AudioTooLarge: no text may take so much.
+            StoreError: the state database did not take it.
+            SeiketsuError: as `write` raises it.
+        """
+        await self._store(entry, write)
+        return self._sign(link)
 
     async def open(self, audio_id: str) -> AudioLink:
         """Check a signed id; the database is asked at most for the installation's signing key.
@@ -198,11 +209,9 @@ class ResultStore:
         """
         return await self.fetch(await self.open(audio_id))
 
-    async def _store(
-        self, tenant: str, result_id: bytes, entry: RenditionEntry, lives_s: int
-    ) -> None:
-        if len(entry.audio) > MAX_RESULT_BYTES:
-            raise StoreError("The audio is too large to be kept behind a link.")
+    async def _store(self, entry: RenditionEntry, write: Write) -> None:
+        if len(entry.audio) > self._max_bytes:
+            raise AudioTooLarge(f"A link holds {self._max_bytes:,} bytes of audio at the most.")
         blob = msgspec.msgpack.encode(
             StoredResult(entry.output_format, entry.audio, entry.duration_ms)
         )
@@ -212,8 +221,7 @@ class ResultStore:
                 if time.monotonic() < self._rest_until_s:
                     raise StoreError("The result store does not answer.", retry_after_s=_REST_S)
                 await self._key.refresh(self._redis)
-                name = Keys.result(tenant, result_id.hex())
-                await self._redis.set(name, blob, ex=lives_s)
+                await write(blob)
         except (RedisError, OSError) as error:
             self._rest_until_s = time.monotonic() + _REST_S
             raise StoreError("The result store does not answer.", retry_after_s=_REST_S) from error

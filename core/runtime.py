@@ -36,12 +36,12 @@ from core.resilience.race import Race
 from core.resilience.retry import Retry
 from core.results import ResultStore
 from core.settings import (
-    PLAN_CONCURRENCY,
     Settings,
     SpeechSettings,
     UpstreamSettings,
     VoiceServerSettings,
 )
+from core.settings_check import PLAN_CONCURRENCY
 from core.signing import load_signing_key
 from core.synthesis.flight import FlightBoard
 from core.synthesis.limiter import Limited, Limiter, LocalLanes

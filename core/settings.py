@@ -7,16 +7,13 @@ documentation; each names its variable first, then what it does, its unit and it
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, tzinfo
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlsplit
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any, Literal
 
 import msgspec
 
-from core.audio.formats import MP3_KBPS
 from core.errors import ConfigurationError
+from core.settings_check import check
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True):
@@ -42,6 +39,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True):
     """ELEVEN_LABS_STALL_TIMEOUT: longest wait for a stream's next piece, in seconds."""
     tries: int = 2
     """ELEVEN_LABS_TRIES: calls made for one segment before it counts as failed."""
+    websocket: Literal["on", "off"] = "on"
+    """ELEVEN_LABS_WEBSOCKET: on or off: whether text still arriving goes over WebSockets."""
 
     @property
     def enabled(self) -> bool:
@@ -167,6 +166,8 @@ class JobSettings(msgspec.Struct, frozen=True):
     """SEIKETSU_MAX_BULK_BODY_BYTES: largest body of a bulk request, in bytes."""
     concurrency: int = 4
     """SEIKETSU_WORKER_CONCURRENCY: texts that one worker speaks at once."""
+    audio_bytes: int = 512 * 1024 * 1024
+    """SEIKETSU_JOB_AUDIO_BYTES: audio of a tenant's jobs in the state database, in bytes."""
     time_zone: str = "UTC"
     """SEIKETSU_TIME_ZONE: where it is 02:00 for the maintenance, 08:00 and 17:00 for warm-ups."""
 
@@ -238,6 +239,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "ELEVEN_LABS_QUEUE_LIMIT": ("upstream", "queue_limit"),
     "ELEVEN_LABS_STALL_TIMEOUT": ("upstream", "stall_timeout_s"),
     "ELEVEN_LABS_TRIES": ("upstream", "tries"),
+    "ELEVEN_LABS_WEBSOCKET": ("upstream", "websocket"),
     "SEIKETSU_VOICE_SOCKET": ("voices", "socket"),
     "SEIKETSU_VOICE_PROCESSES": ("voices", "processes"),
     "SEIKETSU_VOICE_SLOW_PROCESSES": ("voices", "slow_processes"),
@@ -258,6 +260,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "SEIKETSU_MAX_BULK_TEXTS": ("jobs", "max_texts"),
     "SEIKETSU_MAX_BULK_BODY_BYTES": ("jobs", "max_body_bytes"),
     "SEIKETSU_WORKER_CONCURRENCY": ("jobs", "concurrency"),
+    "SEIKETSU_JOB_AUDIO_BYTES": ("jobs", "audio_bytes"),
     "SEIKETSU_TIME_ZONE": ("jobs", "time_zone"),
 }
 """Environment variable to (section, field); an empty section is the root."""
@@ -294,99 +297,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         except msgspec.ValidationError as error:
             raise ConfigurationError(f"{variable} cannot be read: {_reason(error)}.") from error
     settings = msgspec.convert(tree, Settings, strict=False)
-    _check(settings)
+    check(settings, VARIABLES, _MS_FIELDS)
     return settings
 
 
 def _reason(error: msgspec.ValidationError) -> str:
     return str(error).split(" - at ")[0].split(", got ")[0]
-
-
-def _check(settings: Settings) -> None:
-    limits: dict[str, tuple[float, float]] = {
-        "SEIKETSU_PORT": (0, 65535),
-        "VOICE_RESPONSE_TIMEOUT_MS": (100, 60_000),
-        "SEIKETSU_MAX_TEXT_CHARS": (1, 100_000),
-        "SEIKETSU_MAX_SEGMENT_CHARS": (40, 5_000),
-        "SEIKETSU_LOOKAHEAD_SEGMENTS": (0, 8),
-        "SEIKETSU_MAX_BODY_BYTES": (1_024, 16 * 1024 * 1024),
-        "SEIKETSU_MAX_REQUESTS": (1, 100_000),
-        "ELEVEN_LABS_TIMEOUT": (0.1, 600),
-        "ELEVEN_LABS_STALL_TIMEOUT": (0.05, 60),
-        "ELEVEN_LABS_TRIES": (1, 5),
-        "ELEVEN_LABS_MAX_CONCURRENT": (1, 50),
-        "ELEVEN_LABS_QUEUE_LIMIT": (0, 100_000),
-        "SEIKETSU_VOICE_PROCESSES": (1, 64),
-        "SEIKETSU_VOICE_SLOW_PROCESSES": (0, 64),
-        "SEIKETSU_VOICE_QUEUE_LIMIT": (0, 100_000),
-        "SEIKETSU_RESULT_TTL": (1, 24 * 3600),
-        "SEIKETSU_CACHE_TTL": (1, 365 * 24 * 3600),
-        "SEIKETSU_COMMON_TTL": (1, 365 * 24 * 3600),
-        "SEIKETSU_CACHE_TIMEOUT_MS": (0.001, 10),
-        "SEIKETSU_STATE_TIMEOUT_MS": (0.001, 30),
-        "SEIKETSU_MAX_FLIGHT_BYTES": (16 * 1024 * 1024, 2**40),
-        "SEIKETSU_MEMORY_CACHE_BYTES": (0, 2**40),
-        "SEIKETSU_EMBEDDED_CACHE_BYTES": (4 * 1024 * 1024, 2**40),
-        "SEIKETSU_MAX_SESSIONS": (1, 100_000),
-        "SEIKETSU_MAX_SESSIONS_PER_KEY": (1, 100_000),
-        "SEIKETSU_SESSION_IDLE": (1, 24 * 3600),
-        "SEIKETSU_SEND_STALL": (0.1, 3600),
-        "SEIKETSU_DRAIN": (0, 3600),
-        "SEIKETSU_DRAIN_NOTICE": (0, 600),
-        "SEIKETSU_FALLBACK_RESERVE_MS": (0, 60_000),
-        "SEIKETSU_JOB_TTL": (60, 30 * 24 * 3600),
-        "SEIKETSU_MAX_BULK_TEXTS": (1, 10_000),
-        "SEIKETSU_MAX_BULK_BODY_BYTES": (1_024, 64 * 1024 * 1024),
-        "SEIKETSU_WORKER_CONCURRENCY": (1, 64),
-    }
-    for variable, (low, high) in limits.items():
-        section, field = VARIABLES[variable]
-        value = getattr(getattr(settings, section) if section else settings, field)
-        if not low <= value <= high:
-            unit = 1000 if variable in _MS_FIELDS else 1
-            raise ConfigurationError(
-                f"{variable} must be between {low * unit:g} and {high * unit:g}."
-            )
-    time_zone_of(settings.jobs.time_zone)
-    if settings.speech.mp3_kbps not in MP3_KBPS:
-        rates = ", ".join(map(str, MP3_KBPS))
-        raise ConfigurationError(f"VOICE_QUALITY_BITRATE must be one of {rates}.")
-    if settings.log_level not in ("debug", "info", "warning", "error"):
-        raise ConfigurationError("SEIKETSU_LOG_LEVEL must be debug, info, warning or error.")
-    if settings.upstream.plan not in PLAN_CONCURRENCY:
-        plans = ", ".join(PLAN_CONCURRENCY)
-        raise ConfigurationError(f"ELEVEN_LABS_PLAN must be one of {plans}.")
-    upstream = urlsplit(settings.upstream.base_url)
-    if upstream.scheme not in ("http", "https") or not upstream.hostname:
-        raise ConfigurationError("ELEVEN_LABS_BASE_URL must be an http:// or https:// address.")
-    if settings.command.url:
-        gateway = urlsplit(settings.command.url)
-        if gateway.scheme not in ("http", "https") or not gateway.hostname:
-            raise ConfigurationError("SEIKETSU_URL must be an http:// or https:// address.")
-
-
-def time_zone_of(name: str) -> tzinfo:
-    """The time zone of a name such as `Europe/Madrid`.
-
-    Raises:
-        ConfigurationError: this machine knows none of that name.
-    """
-    if name == "UTC":  # known without the system's time zone files
-        return UTC
-    try:
-        return ZoneInfo(name)
-    except (ValueError, OSError, ZoneInfoNotFoundError) as error:
-        raise ConfigurationError("SEIKETSU_TIME_ZONE names no time zone known here.") from error
-
-
-PLAN_CONCURRENCY: dict[str, int] = {
-    "free": 4,
-    "starter": 6,
-    "creator": 10,
-    "pro": 20,
-    "scale": 30,
-    "business": 30,
-    "enterprise": 50,
-}
-"""Calls at once that a plan allows with flash models (vendor's table of 2026-09-17; enterprise is
-"elevated", so our own cap)."""

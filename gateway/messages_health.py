@@ -78,6 +78,22 @@ class PerformanceSummary(msgspec.Struct, frozen=True):
     ]
 
 
+class AgentPerformance(msgspec.Struct, frozen=True):
+    """One voice agent of your tenant, in all processes together since each began."""
+
+    voice_agent_id: Annotated[
+        str, Meta(description="`other`: agents for which a process had no place.")
+    ]
+    requests: int
+    errors: int
+    error_rate: Annotated[float | None, Meta(description="Percent of the requests.")]
+    cached: int
+    cache_hit_rate: Annotated[
+        float | None, Meta(description="Percent of the replies; null: there was none.")
+    ]
+    first_audio_p95_ms: float | None
+
+
 class ProcessSummary(msgspec.Struct, frozen=True):
     """One gateway process that told of itself within five seconds."""
 
@@ -95,6 +111,10 @@ class DetailedHealth(msgspec.Struct, frozen=True):
     overall_health: OverallHealth
     streaming_connections: StreamingConnections
     performance_summary: PerformanceSummary
+    agents: Annotated[
+        list[AgentPerformance],
+        Meta(description="Your tenant's, the most asked first; pre-generation is not counted."),
+    ]
     processes: list[ProcessSummary]
 
 

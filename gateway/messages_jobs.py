@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -56,6 +57,7 @@ class ItemError(msgspec.Struct, frozen=True):
     code: str
     message: str
     retryable: bool
+    action: Annotated[str, Meta(description="What to do now, one sentence.")] = ""
 
 
 class ItemReply(msgspec.Struct, frozen=True):
@@ -65,6 +67,10 @@ class ItemReply(msgspec.Struct, frozen=True):
     status: Literal["success", "failed", "queued", "running", "cancelled"]
     audio_url: Annotated[
         str | None, Meta(description="Null where there is none, and for pre-generated audio.")
+    ] = None
+    audio_base64: Annotated[
+        str | None,
+        Meta(description="The audio itself where it could not be kept behind a link just now."),
     ] = None
     duration_ms: int | None = None
     cached: bool | None = None
@@ -200,8 +206,8 @@ def item_of(item: JobItem) -> ItemReply:
     return result_reply(item.index, item.result)
 
 
-def result_reply(index: int, result: ItemResult) -> ItemReply:
-    """A text that has come to its end."""
+def result_reply(index: int, result: ItemResult, audio: bytes | None = None) -> ItemReply:
+    """A text that has come to its end; `audio` is what is not kept behind a link."""
     if result.state == "failed":
         return ItemReply(
             index,
@@ -211,12 +217,14 @@ def result_reply(index: int, result: ItemResult) -> ItemReply:
                 result.error_code or "internal_error",
                 result.error_message or "",
                 result.retryable,
+                result.error_action or "",
             ),
         )
     return ItemReply(
         index,
         "success",
         audio_url=None if result.audio_id is None else audio_path(result.audio_id),
+        audio_base64=None if audio is None else base64.b64encode(audio).decode(),
         duration_ms=result.duration_ms,
         cached=result.cached,
         quality_score=result.quality_score,

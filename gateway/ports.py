@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from core.phrases import PhraseStore
 from core.results import ResultStore
 from core.settings import Settings
 from core.speech import Origin, SpeechPlan, SpeechRequest, SpeechTrace
+from core.synthesis.live import Flush, SpokenPiece
 from core.text.languages import Language
 
 
@@ -48,6 +49,23 @@ class Speech(Protocol):
         self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
     ) -> RenditionEntry:
         """The whole reply at once."""
+        ...
+
+    def pieces(
+        self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
+    ) -> AsyncGenerator[SpokenPiece, None]:
+        """The encoded reply piece by piece with its timings; whoever iterates closes it."""
+        ...
+
+    def converse(
+        self,
+        request: SpeechRequest,
+        text: AsyncIterator[str | Flush],
+        trace: SpeechTrace,
+        *,
+        lead_s: Callable[[], float],
+    ) -> AsyncGenerator[SpokenPiece, None]:
+        """The same of a text that is still being written."""
         ...
 
 

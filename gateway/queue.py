@@ -5,19 +5,16 @@ arq itself is loaded when the gateway opens.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from core.embedded import with_default_places
+from core.job_start import start_job
 from core.job_store import JobStore
-from core.jobs import RUN_EXPIRES_S, TASK_OF_KIND, JobRef, JobSpec, decode, encode, runs_for
+from core.jobs import JobRef, JobSpec, decode, encode
 from core.redis import Keys, open_redis
 from core.settings import Settings
 
@@ -26,36 +23,23 @@ if TYPE_CHECKING:
 
 _CONNECTIONS: Final = 8
 
-_log = structlog.get_logger("seiketsu.gateway")
-
 
 class Jobs:
     """Background work as the routes need it."""
 
-    def __init__(self, store: JobStore, queue: ArqRedis) -> None:
+    def __init__(self, store: JobStore, queue: ArqRedis, *, max_text_chars: int) -> None:
         self.store = store
         self._queue = queue
+        self._max_text_chars = max_text_chars
 
     async def start(self, tenant: str, spec: JobSpec, texts: Sequence[str]) -> JobRef:
         """Make a job and call workers to it.
 
         Raises:
-            TooManyTexts, TooManyJobs: see `JobStore.create`.
-            StoreError: the state database did not take it.
+            SeiketsuError: see `core.job_start.start_job`.
         """
-        ref = await self.store.create(tenant, spec, texts)
-        try:
-            for _ in range(runs_for(len(texts))):
-                await self._queue.enqueue_job(
-                    TASK_OF_KIND[spec.kind],
-                    msgspec.to_builtins(ref),
-                    _job_id=f"{ref.job_id}:{secrets.token_hex(4)}",
-                    _expires=RUN_EXPIRES_S,
-                )
-        except (RedisError, OSError, RuntimeError) as error:
-            # The job is kept; a worker's sweep finds it and calls one.
-            _log.warning("job_not_called", job=ref.job_id, error_type=type(error).__name__)
-        return ref
+        enqueue, longest = self._queue.enqueue_job, self._max_text_chars
+        return await start_job(self.store, enqueue, tenant, spec, texts, max_text_chars=longest)
 
 
 @asynccontextmanager
@@ -75,8 +59,8 @@ async def open_jobs(settings: Settings, state: Redis) -> AsyncIterator[Jobs]:
         job_deserializer=decode,
         default_queue_name=Keys.queue(),
     )
-    store = JobStore(state, ttl_s=settings.jobs.ttl_s, max_texts=settings.jobs.max_texts)
+    store = JobStore(state, settings.jobs)
     try:
-        yield Jobs(store, queue)
+        yield Jobs(store, queue, max_text_chars=settings.speech.max_text_chars)
     finally:
         await client.aclose()

@@ -11,11 +11,15 @@ from typing import Final, TypeVar
 
 import structlog
 
-from core.bulk import BulkSpeaker, failed
-from core.errors import GaveUp, JobNotFound, SeiketsuError, StoreError
-from core.job_store import HEARTBEAT_S, JobStore
-from core.jobs import ORIGIN_OF_KIND, ItemResult, JobRecord, JobRef, Lease
-from core.speech import SpeechRequest
+from core.bulk import BulkSpeaker, Keep, failed, in_the_cache, longest_try_s
+from core.cache.envelope import RenditionEntry
+from core.errors import GaveUp, JobNotFound, NoAudioRoom, SeiketsuError, StoreError
+from core.job_store import HEARTBEAT_S, LEAST_ROOM_BYTES, JobStore
+from core.jobs import ORIGIN_OF_KIND, ItemResult, JobRecord, JobRef, Lease, audio_name
+from core.results import AudioLink, ResultStore
+from core.settings import Settings
+from core.speech import SpeechPlan, SpeechRequest
+from core.synthesis.service import deadline_maker
 
 RUN_S: Final = 50.0
 """A run takes no new text after this; a successor goes on."""
@@ -42,16 +46,28 @@ class AlreadyHere(Exception):
 class Runner:
     """All runs of one worker process; they share its places for texts spoken at once."""
 
-    def __init__(self, store: JobStore, speaker: BulkSpeaker, *, concurrency: int) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        results: ResultStore,
+        speaker: BulkSpeaker,
+        *,
+        concurrency: int,
+        longest_s: float,
+    ) -> None:
+        """`longest_s` bounds a run (`longest_run_s`)."""
         self._store = store
+        self._results = results
         self._speaker = speaker
+        self._longest_s = longest_s
         self._places = asyncio.Semaphore(concurrency)
         self._at: set[JobRef] = set()
 
     async def run(self, ref: JobRef, *, run_s: float = RUN_S) -> bool:
         """Work on a job. Whether texts still waited when the time was over.
 
-        Cancelled, it gives back what it holds, so that others go on at once.
+        Cancelled, because the worker ends, it gives back what it holds, so that others go on at
+        once; the tries do not count. They do where the run itself takes longer than it may.
 
         Raises:
             AlreadyHere: a run of the same job is under way in this process.
@@ -72,27 +88,40 @@ class Runner:
             return False
         if record.status not in ("queued", "running"):
             return False
-        return await _Run(self._store, self._speaker, self._places, record).work(run_s)
+        run = _Run(self._store, self._results, self._speaker, self._places, record)
+        bound = asyncio.timeout(self._longest_s)
+        try:
+            async with bound:
+                return await run.work(run_s, ending=lambda: not bound.expired())
+        except TimeoutError:
+            if not bound.expired():
+                raise
+            _log.error("run_too_long", job=ref.job_id)
+            return True
 
 
 class _Run:
     def __init__(
         self,
         store: JobStore,
+        results: ResultStore,
         speaker: BulkSpeaker,
         places: asyncio.Semaphore,
         record: JobRecord,
     ) -> None:
         self._store = store
+        self._results = results
         self._speaker = speaker
         self._places = places
         self._record = record
         self._ref = record.ref
         self._at_work: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
         self._given_back = False
+        self._least_room_bytes = LEAST_ROOM_BYTES
+        """With less room no further text is spoken."""
         self._taking: asyncio.Task[Lease | None] | None = None
 
-    async def work(self, run_s: float) -> bool:
+    async def work(self, run_s: float, *, ending: Callable[[], bool]) -> bool:
         beating = asyncio.create_task(self._beat(), name="job-heartbeat")
         try:
             end_s = time.monotonic() + run_s
@@ -110,13 +139,16 @@ class _Run:
             beating.cancel()
             # In a task of its own: in one that was cancelled, Python 3.11.2 takes the end of each
             # `asyncio.timeout` for another cancellation, and redis-py uses one in every command.
-            await asyncio.wait([beating, asyncio.create_task(self._let_go(), name="job-let-go")])
+            letting_go = asyncio.create_task(self._let_go(unspent=ending()), name="job-let-go")
+            await asyncio.wait([beating, letting_go])
 
     async def _take_until(self, end_s: float) -> bool:
         while time.monotonic() < end_s:
             await self._places.acquire()
             started = False
             try:
+                if time.monotonic() >= end_s:  # the place was long in coming
+                    return True
                 lease = await self._take()
                 if lease is None:
                     return False
@@ -131,8 +163,9 @@ class _Run:
 
     async def _take(self) -> Lease | None:
         """Take a text. A worker that ends meanwhile still learns what it was given."""
+        token = secrets.token_hex(8)
         self._taking = asyncio.create_task(
-            patiently(lambda: self._store.take(self._ref)), name="job-take"
+            patiently(lambda: self._store.take(self._ref, token)), name="job-take"
         )
         lease = await asyncio.shield(self._taking)
         self._taking = None
@@ -167,7 +200,10 @@ class _Run:
         if lease.taken > MOST_TAKES:
             return failed(GaveUp())
         spec = self._record.spec
-        pregenerate = spec.kind == "pregenerate"
+        if spec.keeps_audio:
+            room = await patiently(lambda: self._store.audio_room(self._ref.tenant))
+            if room < self._least_room_bytes:
+                return failed(NoAudioRoom())
         request = SpeechRequest(
             tenant=self._ref.tenant,
             text=lease.text,
@@ -176,18 +212,44 @@ class _Run:
             output_format=spec.output_format,
             optimize_for_speed=spec.optimize_for_speed,
             origin=ORIGIN_OF_KIND[spec.kind],
-            common=pregenerate,
+            common=spec.kind == "pregenerate",
         )
+        again = lease.taken < MOST_TAKES
         result = await self._speaker.speak(
             request,
             "req_" + secrets.token_hex(8),
+            self._with_the_job(lease) if spec.keeps_audio else in_the_cache,
             patience_s=_BUSY_PATIENCE_S,
-            keep=not pregenerate,
-            keep_s=max(1, int(self._record.expires_unix_s - time.time())),
+            again=again,
         )
-        if result.state == "failed" and result.retryable and lease.taken < MOST_TAKES:
+        if result.state == "failed" and result.retryable and again:
+            _log.info(
+                "job_item_again",
+                job=self._ref.job_id,
+                index=lease.index,
+                error=result.error_code,
+            )
             return None
         return result
+
+    def _with_the_job(self, lease: Lease) -> Keep:
+        async def keep(plan: SpeechPlan, entry: RenditionEntry) -> str:
+            link = AudioLink(
+                plan.tenant,
+                plan.agent_id,
+                audio_name(self._ref, lease.index),
+                int(self._record.expires_unix_s),
+            )
+            try:
+                return await self._results.put_as(
+                    link, entry, lambda value: self._store.keep_audio(self._ref, lease, value)
+                )
+            except NoAudioRoom:
+                # The next would be paid for and refused as well.
+                self._least_room_bytes = len(entry.audio)
+                raise
+
+        return keep
 
     async def _beat(self) -> None:
         while True:
@@ -201,7 +263,7 @@ class _Run:
                 _log.warning("job_heartbeat_missed", job=self._ref.job_id, error=error.code)
             await asyncio.sleep(HEARTBEAT_S)
 
-    async def _let_go(self) -> None:
+    async def _let_go(self, *, unspent: bool) -> None:
         """End what is under way and give it back; bounded, for the worker may be ending."""
         left = list(self._at_work.values())
         leases = [lease for lease, _ in left]
@@ -220,9 +282,18 @@ class _Run:
             return
         try:
             async with asyncio.timeout(_RELEASE_S):
-                await patiently(lambda: self._store.give_back(self._ref, leases, unspent=True))
+                await patiently(lambda: self._store.give_back(self._ref, leases, unspent=unspent))
         except (StoreError, TimeoutError):
             _log.warning("job_leases_left_to_end", job=self._ref.job_id, leases=len(leases))
+
+
+def longest_run_s(settings: Settings) -> float:
+    """How long a run may take: it takes texts for `RUN_S`, waits for a place that another run's
+    text has, then speaks its last text; each of these may be the longest, be refused for load all
+    its time, and find the store away."""
+    deadline = deadline_maker(settings)(None, "bulk")
+    text_s = _BUSY_PATIENCE_S + longest_try_s(deadline, settings.speech.max_text_chars)
+    return RUN_S + 2 * (text_s + _STORE_PATIENCE_S)
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:

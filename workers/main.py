@@ -24,7 +24,9 @@ from core.errors import ConfigurationError
 from core.jobs import BULK_VOICE_SYNTHESIS, PREGENERATE_AGENT_VOICES, decode, encode
 from core.log import configure_logging
 from core.redis import Keys
-from core.settings import Settings, load_settings, time_zone_of
+from core.settings import Settings, load_settings
+from core.settings_check import time_zone_of
+from workers.bulk import longest_run_s
 from workers.queue import open_queue
 from workers.schedule import cron_jobs
 from workers.works import (
@@ -41,8 +43,8 @@ from workers.works import (
 
 _RUNS: Final = 8
 """Runs of different jobs at once; together they speak no more texts than the setting allows."""
-_RUN_TIMEOUT_S: Final = 240
-"""A run takes texts for less than a minute; the last of them may be refused, wait and be long."""
+_RUN_MARGIN_S: Final = 60
+"""What arq gives a run beyond its own bound, so that whoever cancels one is a worker that ends."""
 _POLL_S: Final = 0.25
 _END_S: Final = 10.0
 _PAUSE_S: Final = 1.0
@@ -127,7 +129,8 @@ async def _end(worker: Worker, main: asyncio.Task[Any]) -> None:
 
 
 def _options(settings: Settings) -> dict[str, Any]:
-    tries: dict[str, Any] = {"timeout": _RUN_TIMEOUT_S, "keep_result": 0, "max_tries": MOST_TRIES}
+    timeout_s = longest_run_s(settings) + _RUN_MARGIN_S
+    tries: dict[str, Any] = {"timeout": timeout_s, "keep_result": 0, "max_tries": MOST_TRIES}
     return {
         "functions": [
             func(bulk_voice_synthesis, name=BULK_VOICE_SYNTHESIS, **tries),
@@ -139,7 +142,7 @@ def _options(settings: Settings) -> dict[str, Any]:
         "job_serializer": encode,
         "job_deserializer": decode,
         "max_jobs": _RUNS,
-        "job_timeout": _RUN_TIMEOUT_S,
+        "job_timeout": timeout_s,
         "keep_result": 0,
         "poll_delay": _POLL_S,
         "health_check_interval": _HEALTH_S,

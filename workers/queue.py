@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Final
 
-import msgspec
 from arq.connections import ArqRedis
+from arq.constants import job_key_prefix
 from redis.asyncio.connection import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeout
 
-from core.jobs import RUN_EXPIRES_S, JobRef, decode, encode
+from core import job_start
+from core.jobs import JobRef, decode, encode
 from core.redis import Keys
 from core.redis_connections import cancellable
 
@@ -21,6 +21,8 @@ _TIMEOUT_S: Final = 5.0
 _CONNECTIONS: Final = 32
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
+_LOOKED_AT: Final = 200
+"""Calls at the front of the queue; arq reads 100."""
 _RETRIES: Final = 70
 """More than a minute of pauses: a restart of the database with gigabytes to read back."""
 
@@ -53,15 +55,30 @@ def open_queue(url: str) -> ArqRedis:
     return queue
 
 
+async def drop_forgotten(queue: ArqRedis) -> int:
+    """Take calls off the queue whose content is past its time. How many of the oldest they were.
+
+    arq reads the oldest calls only, and passes over those of a worker that was killed for as long
+    as the longest run may take. Nothing depends on a call: the sweep makes new ones.
+
+    Raises:
+        RedisError, OSError: the database does not answer.
+    """
+    names: list[bytes] = await queue.zrange(Keys.queue(), 0, _LOOKED_AT - 1)
+    if not names:
+        return 0
+    async with queue.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.exists(job_key_prefix.encode() + name)
+        held = await pipe.execute()
+    gone = [name for name, there in zip(names, held, strict=True) if not there]
+    return int(await queue.zrem(Keys.queue(), *gone)) if gone else 0
+
+
 async def call_worker(queue: ArqRedis, task: str, ref: JobRef) -> None:
     """Ask for a run of a job; whoever is free takes it.
 
     Raises:
         RedisError, OSError: the database did not take it.
     """
-    await queue.enqueue_job(
-        task,
-        msgspec.to_builtins(ref),
-        _job_id=f"{ref.job_id}:{secrets.token_hex(4)}",
-        _expires=RUN_EXPIRES_S,
-    )
+    await job_start.call_worker(queue.enqueue_job, task, ref)

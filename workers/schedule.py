@@ -69,7 +69,8 @@ async def warm_up_jobs(
 ) -> tuple[list[JobRef], dict[str, Any]]:
     """Make a job for each language of each agent. The jobs, and a report of what was left out.
 
-    An agent that was deleted meanwhile and a tenant with too many jobs are passed over.
+    Passed over are a language whose warm-up before is unfinished, an agent that was deleted
+    meanwhile, and agents over the bounds.
 
     Raises:
         StoreError: the state database does not answer.
@@ -79,16 +80,19 @@ async def warm_up_jobs(
     for tenant in sorted(tenants | agents.owners):
         for agent_id, record in agents.of(tenant).items():
             if seen >= MOST_AGENTS:
-                break
+                passed += len(record.agent.language_preferences)
+                continue
             seen += 1
             for language in record.agent.language_preferences:
                 try:
                     texts = await phrases_of(phrases, tenant, agent_id, language)
                     spec = JobSpec("pregenerate", agent_id, language)
-                    if texts:
-                        made.append(await store.create(tenant, spec, texts))
+                    ref = await store.create_warm_up(tenant, spec, texts)
+                    made += [ref] if ref is not None else []
+                    passed += ref is None
                 except (RequestError, TooManyJobs):
                     passed += 1
     report = {"jobs": len(made), "agents": seen, "passed": passed}
-    _log.info("warm_up", task=PREGENERATE_AGENT_VOICES, **report)
+    tell = _log.warning if passed else _log.info
+    tell("warm_up", task=PREGENERATE_AGENT_VOICES, **report)
     return made, report

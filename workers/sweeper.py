@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from core.errors import JobNotFound, StoreError
 from core.job_store import JobStore
 from core.jobs import TASK_OF_KIND
-from workers.queue import call_worker
+from workers.queue import call_worker, drop_forgotten
 
 SWEEP_EVERY_S: Final = 2.0
 _ONE_SWEEP_S: Final = 30.0
@@ -34,7 +34,8 @@ async def sweep_for_ever(store: JobStore, queue: ArqRedis) -> None:
 
 
 async def sweep_once(store: JobStore, queue: ArqRedis) -> int:
-    """Return ended leases and call a worker to each job that has nobody. How many were called."""
+    """Return ended leases, call a worker to each job that has nobody, and tidy the queue. How many
+    were called."""
     found = await store.sweep()
     called = 0
     for ref in found.unattended:
@@ -44,6 +45,7 @@ async def sweep_once(store: JobStore, queue: ArqRedis) -> int:
             continue
         await call_worker(queue, TASK_OF_KIND[record.spec.kind], ref)
         called += 1
+    await drop_forgotten(queue)
     if found.returned or called:
         _log.info("swept", returned=found.returned, called=called)
     return called

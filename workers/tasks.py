@@ -22,12 +22,13 @@ from arq.connections import ArqRedis
 from core.agent_store import open_agent_store
 from core.agents import AgentSnapshot, languages_of
 from core.embedded import with_default_places
+from core.job_start import start_job
 from core.job_store import JobStore
-from core.jobs import TASK_OF_KIND, JobRef, JobSpec, runs_for
+from core.jobs import JobSpec
 from core.phrases import PhraseStore, phrases_of
 from core.redis import open_redis
 from core.settings import Settings, load_settings
-from workers.queue import call_worker, open_queue
+from workers.queue import open_queue
 
 _TENANT: Final = "default"
 """Whose keys name no tenant."""
@@ -42,10 +43,11 @@ class _Desk(msgspec.Struct, frozen=True):
     store: JobStore
     queue: ArqRedis
 
+    max_text_chars: int
+
     async def start(self, tenant: str, spec: JobSpec, texts: Sequence[str]) -> str:
-        ref: JobRef = await self.store.create(tenant, spec, texts)
-        for _ in range(runs_for(len(texts))):
-            await call_worker(self.queue, TASK_OF_KIND[spec.kind], ref)
+        enqueue, longest = self.queue.enqueue_job, self.max_text_chars
+        ref = await start_job(self.store, enqueue, tenant, spec, texts, max_text_chars=longest)
         return ref.job_id
 
 
@@ -63,9 +65,9 @@ async def _desk(settings: Settings | None) -> AsyncIterator[_Desk]:
         await stack.enter_async_context(open_agent_store(redis, agents))
         queue = open_queue(settings.redis.state_url)
         stack.push_async_callback(queue.aclose)
-        jobs = settings.jobs
-        store = JobStore(redis, ttl_s=jobs.ttl_s, max_texts=jobs.max_texts)
-        yield _Desk(agents, PhraseStore(redis, agents), store, queue)
+        store = JobStore(redis, settings.jobs)
+        phrases = PhraseStore(redis, agents)
+        yield _Desk(agents, phrases, store, queue, settings.speech.max_text_chars)
 
 
 class BulkVoiceSynthesis:
@@ -84,7 +86,8 @@ class BulkVoiceSynthesis:
 
         Raises:
             UnknownAgent, UnsupportedLanguage: the agent is not there, or does not speak it.
-            TooManyTexts, TooManyJobs: see `JobStore.create`.
+            InvalidRequest, TextTooLong: no text, or one over the limit.
+            TooManyTexts, TooManyJobs, NoAudioRoom: see `JobStore.create`.
             StoreError: the state database does not answer.
         """
         async with _desk(settings) as desk:

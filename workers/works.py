@@ -17,7 +17,7 @@ from core.job_store import JobStore
 from core.jobs import BULK_VOICE_SYNTHESIS, PREGENERATE_AGENT_VOICES, TASK_OF_KIND, JobRef
 from core.runtime import Runtime, open_runtime
 from core.settings import Settings
-from workers.bulk import AlreadyHere, Runner
+from workers.bulk import AlreadyHere, Runner, longest_run_s
 from workers.maintenance import maintain
 from workers.queue import call_worker, open_queue
 from workers.schedule import tenants_of, warm_up_jobs
@@ -47,12 +47,15 @@ class Works(msgspec.Struct, frozen=True):
 async def open_works(settings: Settings) -> AsyncIterator[Works]:
     """Open the runtime, the job store and the queue, and sweep until the block ends."""
     async with open_runtime(settings) as runtime:
-        store = JobStore(
-            runtime.state, ttl_s=settings.jobs.ttl_s, max_texts=settings.jobs.max_texts
-        )
+        store = JobStore(runtime.state, settings.jobs)
         queue = open_queue(runtime.settings.redis.state_url)
-        speaker = BulkSpeaker(runtime.service, runtime.results, runtime.recorder)
-        runner = Runner(store, speaker, concurrency=settings.jobs.concurrency)
+        runner = Runner(
+            store,
+            runtime.results,
+            BulkSpeaker(runtime.service, runtime.recorder),
+            concurrency=settings.jobs.concurrency,
+            longest_s=longest_run_s(settings),
+        )
         sweeping = asyncio.create_task(sweep_for_ever(store, queue), name="job-sweeper")
         try:
             yield Works(runtime.settings, runtime, store, queue, runner)

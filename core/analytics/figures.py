@@ -19,6 +19,22 @@ class LanguageFigures(msgspec.Struct, frozen=True, array_like=True):
     first_audio: HistogramFigures
 
 
+MAX_AGENTS = 64
+"""Agents that are told to other processes, each with its histogram."""
+
+
+class AgentFigures(msgspec.Struct, frozen=True, array_like=True):
+    """One voice agent of a tenant."""
+
+    tenant: str
+    agent_id: str
+    requests: int
+    errors: int
+    abandoned: int
+    cached: int
+    first_audio: HistogramFigures
+
+
 class Figures(msgspec.Struct, frozen=True, array_like=True):
     """Every counter of a `Recorder`, by its name there."""
 
@@ -27,3 +43,4 @@ class Figures(msgspec.Struct, frozen=True, array_like=True):
     names: dict[str, dict[str, int]]
     histograms: dict[str, HistogramFigures]
     languages: dict[str, LanguageFigures]
+    agents: tuple[AgentFigures, ...] = ()

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from core.analytics.agents import AgentWatch
 from core.analytics.anomaly import AnomalyWatch
 from core.analytics.figures import MAX_LANGUAGES, Figures, LanguageFigures
 from core.analytics.histogram import Histogram
@@ -69,6 +70,8 @@ class Recorder:
         self._refused: Counter[str] = Counter()
         self.providers = ProviderWatch()
         self.anomalies = AnomalyWatch()
+        self.agents = AgentWatch()
+        """By tenant, so not in `snapshot`, which every tenant may see."""
         self.tell: Callable[[SpeechTrace], None] | None = None
         """Told of every finished request; never waits."""
 
@@ -147,6 +150,7 @@ class Recorder:
                 name: LanguageFigures(one.requests, one.errors, one.first_audio.export())
                 for name, one in languages
             },
+            agents=self.agents.export(),
         )
 
     def merge(self, figures: Figures) -> None:
@@ -167,9 +171,11 @@ class Recorder:
             language.requests += told.requests
             language.errors += told.errors
             language.first_audio.add_figures(told.first_audio)
+        self.agents.merge(figures.agents)
 
     def _count(self, trace: SpeechTrace, source: str) -> None:
         self._requests += 1
+        self.agents.observe(trace, abandoned=trace.error_code == CLIENT_GONE)
         self._redis_trips += trace.redis_trips
         language = self._language(trace.language)
         language.requests += 1

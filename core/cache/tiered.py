@@ -109,9 +109,10 @@ class SpeechCache:
         return await self._as_common(plan, trace, found) if plan.common else found
 
     async def _lookup(self, plan: SpeechPlan, trace: SpeechTrace) -> Lookup:
-        rendition = self.peek_rendition(plan.tenant, plan.rendition_key)
-        if rendition is not None:
-            return Lookup(rendition, "memory")
+        if plan.rendition_key:
+            rendition = self.peek_rendition(plan.tenant, plan.rendition_key)
+            if rendition is not None:
+                return Lookup(rendition, "memory")
         keys = {
             s.index: Keys.segment(plan.tenant, s.attempts[0].voice_key)
             for s in plan.segments
@@ -146,11 +147,13 @@ class SpeechCache:
     ) -> RenditionEntry | None:
         """Ask Redis for the rendition and the absent segments; adds those found to `segments`."""
         rendition_key = Keys.rendition(plan.tenant, plan.rendition_key)
-        wanted = dict.fromkeys([rendition_key, *(keys[index] for index in absent)])
+        wanted = dict.fromkeys(keys[index] for index in absent)
+        if plan.rendition_key:
+            wanted = {rendition_key: None} | wanted
         fetched = await self.shared.fetch(list(wanted))
         trace.redis_trips += fetched.trips
         found = dict(zip(wanted, fetched.entries, strict=True))
-        rendition = found[rendition_key]
+        rendition = found.get(rendition_key)
         if isinstance(rendition, RenditionEntry):
             self._keep(rendition_key, rendition)
             return rendition

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import base64
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -148,8 +149,12 @@ async def _save(
     places = asyncio.Semaphore(_DOWNLOADS)
 
     async def fetch(item: dict[str, Any]) -> None:
-        async with places:
-            audio = await client.bytes_of(item["audio_url"])
+        inline = item.pop("audio_base64", None)
+        if inline is not None:
+            audio = base64.b64decode(inline)
+        else:
+            async with places:
+                audio = await client.bytes_of(item["audio_url"])
         path = folder / f"{item['index'] + 1:04}.{ending}"
         await asyncio.to_thread(path.write_bytes, audio)
         item["file"] = str(path)
@@ -158,7 +163,7 @@ async def _save(
         await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
         async with asyncio.TaskGroup() as group:
             for item in items:
-                if item.get("audio_url"):
+                if item.get("audio_url") or item.get("audio_base64"):
                     group.create_task(fetch(item))
     except OSError as error:
         raise CommandFailed(f"{folder} cannot be written: {error.strerror}.") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -14,10 +15,13 @@ from litestar.openapi.datastructures import ResponseSpec
 from core.agents import languages_of
 from core.audio.formats import resolve
 from core.bulk import BulkSpeaker
-from core.errors import InvalidRequest, TextTooLong, TooManyTexts
+from core.cache.envelope import RenditionEntry
+from core.errors import InvalidRequest, StoreError, TooManyTexts
+from core.job_start import check_texts
 from core.jobs import ItemResult, JobSpec
 from core.phrases import phrases_of
-from core.speech import SpeechRequest
+from core.results import ResultStore
+from core.speech import SpeechPlan, SpeechRequest
 from gateway.bodies import AnyRequest, caller, json_body
 from gateway.edge import Edge
 from gateway.errors import ErrorBody, new_request_id
@@ -39,6 +43,8 @@ _AT_ONCE: Final = 4
 """Texts of one foreground request spoken at once."""
 _BUSY_PATIENCE_S: Final = 10.0
 """How long one of them is tried again where there is no room."""
+_MAX_INLINE_BYTES: Final = 8 * 1024 * 1024
+"""Audio in one reply while it cannot be kept behind links."""
 
 _bulk = msgspec.json.Decoder(BulkRequest)
 _pregenerate = msgspec.json.Decoder(PregenerateRequest)
@@ -51,6 +57,7 @@ _REFUSED: Final = {
     **REFUSED,
     400: ResponseSpec(ErrorBody, description="The body is not valid"),
     404: ResponseSpec(ErrorBody, description="No such voice agent"),
+    409: ResponseSpec(ErrorBody, description="The audio of your jobs takes all its room"),
     413: ResponseSpec(ErrorBody, description="The body is too large"),
     415: ResponseSpec(ErrorBody, description="The body is not JSON"),
     422: ResponseSpec(ErrorBody, description="Too many texts, or they cannot be spoken as asked"),
@@ -152,20 +159,46 @@ def _check(edge: Edge, tenant: str, asked: BulkRequest) -> None:
     languages_of(
         edge.runtime.agent_store.snapshot.get(tenant, asked.voice_agent_id), asked.language
     )
-    longest = limits.speech.max_text_chars
-    for index, text in enumerate(asked.texts):
-        if len(text) > longest:
-            raise TextTooLong(f"Text {index} is longer than {longest} characters.")
+    check_texts(asked.texts, limits.speech.max_text_chars)
+
+
+class _Kept:
+    """The audio of one reply: behind links, or in the reply itself while the store is away."""
+
+    def __init__(self, results: ResultStore) -> None:
+        self._results = results
+        self._left_bytes = _MAX_INLINE_BYTES
+        self.inline: dict[int, bytes] = {}
+
+    async def keep(self, index: int, plan: SpeechPlan, entry: RenditionEntry) -> str | None:
+        """The signed id of the text's audio; None where it goes into the reply.
+
+        Raises:
+            StoreError: there is no link, and the reply is full.
+        """
+        try:
+            return await self._results.put(plan.tenant, plan.agent_id, plan.rendition_key, entry)
+        except StoreError as error:
+            if len(entry.audio) > self._left_bytes:
+                raise StoreError(
+                    "The audio cannot be kept just now, and the reply holds no more of it: send "
+                    "fewer texts at once.",
+                    retry_after_s=1,
+                ) from error
+        self._left_bytes -= len(entry.audio)
+        self.inline[index] = entry.audio
+        return None
 
 
 async def _foreground(edge: Edge, tenant: str, asked: BulkRequest) -> BulkReply:
     """Speak all texts, a few at once. Leaves no task behind when it is cancelled."""
     began_s = time.monotonic()
     runtime = edge.runtime
-    speaker = BulkSpeaker(runtime.service, runtime.results, runtime.recorder)
+    speaker = BulkSpeaker(runtime.service, runtime.recorder)
+    kept = _Kept(runtime.results)
     places = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(text: str) -> ItemResult:
+    async def one(index: int, text: str) -> ItemResult:
         async with places:
             request = SpeechRequest(
                 tenant=tenant,
@@ -176,16 +209,23 @@ async def _foreground(edge: Edge, tenant: str, asked: BulkRequest) -> BulkReply:
                 optimize_for_speed=asked.optimize_for_speed,
                 origin="bulk",
             )
-            return await speaker.speak(request, new_request_id(), patience_s=_BUSY_PATIENCE_S)
+            keep = partial(kept.keep, index)
+            return await speaker.speak(request, new_request_id(), keep, patience_s=_BUSY_PATIENCE_S)
 
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(text), name="bulk-text") for text in asked.texts]
+        tasks = [
+            group.create_task(one(index, text), name="bulk-text")
+            for index, text in enumerate(asked.texts)
+        ]
     results = [task.result() for task in tasks]
     succeeded = sum(result.state == "done" for result in results)
     failed = len(results) - succeeded
     return BulkReply(
         status="success" if not failed else "partial" if succeeded else "failed",
-        results=[result_reply(index, result) for index, result in enumerate(results)],
+        results=[
+            result_reply(index, result, kept.inline.get(index))
+            for index, result in enumerate(results)
+        ],
         total=len(results),
         succeeded=succeeded,
         failed=failed,

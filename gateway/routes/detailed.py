@@ -10,10 +10,13 @@ from litestar import Request
 from litestar.handlers import HTTPRouteHandler, get
 from litestar.openapi.datastructures import ResponseSpec
 
+from core.analytics.agents import AgentCounts
+from core.analytics.recorder import Recorder
 from core.cluster import ProcessReport, total
 from gateway.edge import Edge
 from gateway.errors import ErrorBody
 from gateway.messages_health import (
+    AgentPerformance,
     ClusterPerformance,
     DetailedHealth,
     OverallHealth,
@@ -37,10 +40,10 @@ def detailed_route(edge: Edge) -> HTTPRouteHandler:
         "/streaming/health/detailed",
         operation_id="getDetailedHealth",
         tags=["Monitoring"],
-        summary="How the installation is: parts, sessions, performance",
-        description="Sessions and performance are those of all gateway processes that share the "
-        "state database. It calls no provider and answers 200 whatever it finds; a balancer asks "
-        "`/health/ready`.",
+        summary="How the installation is: parts, sessions, performance, agents",
+        description="Sessions, performance and agents are those of all gateway processes that "
+        "share the state database. It calls no provider and answers 200 whatever it finds; a "
+        "balancer asks `/health/ready`.",
         guards=[edge.gate.guard],
         security=[{"bearer": []}, {"xiApiKey": []}, {}],
         responses={
@@ -51,10 +54,12 @@ def detailed_route(edge: Edge) -> HTTPRouteHandler:
     async def detailed(request: Request[Any, Any, Any]) -> DetailedHealth:
         tenant = edge.gate.admit(dict(request.scope["headers"])).tenant
         checks, reports = await asyncio.gather(_checks(edge), edge.cluster.processes())
+        together = total(reports)
         return DetailedHealth(
             overall_health=_overall(edge, checks),
             streaming_connections=_connections(reports, tenant),
-            performance_summary=_performance(edge, reports),
+            performance_summary=_performance(edge, together),
+            agents=[_agent(name, one) for name, one in together.agents.of(tenant).items()],
             processes=[_process(report) for report in reports],
         )
 
@@ -142,14 +147,31 @@ def _connections(reports: list[ProcessReport], tenant: str) -> StreamingConnecti
     )
 
 
-def _performance(edge: Edge, reports: list[ProcessReport]) -> PerformanceSummary:
-    measured = total(reports).snapshot()
+def _performance(edge: Edge, together: Recorder) -> PerformanceSummary:
+    measured = together.snapshot()
     rate = measured["cache_hit_rate"]
     return PerformanceSummary(
         target_response_time_ms=edge.settings.speech.response_timeout_ms,
         average_response_time_ms=measured["first_audio_ms"]["mean"],
         cache_hit_rate=None if rate is None else round(rate * 100, 1),
     )
+
+
+def _agent(agent_id: str, one: AgentCounts) -> AgentPerformance:
+    p95_ms = one.first_audio.quantile(0.95)
+    return AgentPerformance(
+        voice_agent_id=agent_id,
+        requests=one.requests,
+        errors=one.errors,
+        error_rate=_percent(one.errors, one.requests),
+        cached=one.cached,
+        cache_hit_rate=_percent(one.cached, one.served),
+        first_audio_p95_ms=None if p95_ms is None else round(p95_ms, 3),
+    )
+
+
+def _percent(part: int, whole: int) -> float | None:
+    return round(100 * part / whole, 1) if whole else None
 
 
 def _process(report: ProcessReport) -> ProcessSummary:

@@ -68,7 +68,8 @@ def job_routes(edge: Edge) -> list[HTTPRouteHandler]:
         "/jobs/{job_id:str}",
         operation_id="cancelJob",
         summary="Begin no further text of a job; remove one that has ended",
-        description="Texts that are being spoken come to their end.",
+        description="Texts that are being spoken come to their end. A job that has ended goes with "
+        "its audio, which makes room for more.",
         responses={**REFUSED, **_UNKNOWN, **_STORE},
         **common,
     )

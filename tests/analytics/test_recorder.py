@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import json
 
+import msgspec
 import orjson
 import pytest
 import structlog
 
+from core.analytics.figures import Figures
 from core.analytics.recorder import CLIENT_GONE, Recorder
 from core.log import configure_logging
 from core.speech import SegmentResult, SpeechTrace
@@ -64,6 +66,44 @@ def test_warmups_are_not_demand() -> None:
     found = recorder.snapshot()
     assert (found["requests"], found["warmups"], found["first_audio_ms"]["count"]) == (0, 1, 0)
     assert found["cache_hit_rate"] is None
+
+
+def test_each_agent_has_its_own_figures_and_each_tenant_its_own_agents() -> None:
+    one, two = Recorder(), Recorder()
+    for recorder in (one, two):
+        recorder.record(trace(rendition_source="memory", first_audio_ms=2.0))
+        recorder.record(trace(segments=[SegmentResult("flight")], first_audio_ms=400.0))
+        recorder.record(trace(error_code="deadline_exceeded"))
+        recorder.record(trace(error_code=CLIENT_GONE))
+        recorder.record(trace(origin="warmup", rendition_source="memory"))
+        recorder.record(trace(tenant="other", agent_id="theirs"))
+        recorder.record(trace(agent_id="", error_code="agent_not_found"))
+    together = Recorder()
+    for recorder in (one, two):
+        together.merge(
+            msgspec.msgpack.decode(msgspec.msgpack.encode(recorder.export()), type=Figures)
+        )
+    found = together.agents.of("default")
+    assert list(found) == ["agent_123"]
+    mine = found["agent_123"]
+    assert (mine.requests, mine.errors, mine.cached, mine.served) == (8, 2, 2, 4)
+    assert mine.first_audio.quantile(0.95) == pytest.approx(400, rel=0.01)
+    assert together.agents.of("other")["theirs"].requests == 2
+    assert "theirs" not in json.dumps(together.snapshot())
+
+
+def test_a_report_without_agents_is_read() -> None:
+    old = msgspec.to_builtins(Recorder().export())[:-1]
+    assert msgspec.convert(old, Figures).agents == ()
+
+
+def test_agents_are_bounded() -> None:
+    recorder = Recorder()
+    for number in range(500):
+        recorder.record(trace(agent_id=f"a{number}"))
+    found = recorder.agents.of("default")
+    assert (len(found), found["other"].requests) == (257, 500 - 256)
+    assert len(recorder.export().agents) == 64
 
 
 def test_names_are_bounded() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import av
 import pytest
 
+from core.settings import Settings
+from gateway.client import open_client
 from gateway.commands.base import CommandFailed
-from gateway.commands.bulk import texts_of
+from gateway.commands.bulk import _save, texts_of
 from tests.commands.conftest import Seiketsu
 
 
@@ -86,6 +89,14 @@ def test_few_texts_are_spoken_at_once_and_saved(seiketsu: Seiketsu, tmp_path: Pa
     assert all(0.3 < _seconds(file.read_bytes()) < 4 for file in files)
 
 
+async def test_audio_that_comes_in_the_reply_itself_is_saved_too(tmp_path: Path) -> None:
+    items = [{"index": 0, "audio_url": None, "audio_base64": base64.b64encode(b"abc").decode()}]
+    async with open_client(Settings()) as client:
+        await _save(client, items, tmp_path, "mp3")
+    assert (tmp_path / "0001.mp3").read_bytes() == b"abc"
+    assert "audio_base64" not in items[0]
+
+
 def test_many_texts_become_a_job_that_can_be_looked_at(seiketsu: Seiketsu, tmp_path: Path) -> None:
     lines = [json.dumps({"text": f"This is line {n}."}) for n in range(1, 25)]
     (tmp_path / "texts.jsonl").write_text("\n".join(lines))
@@ -101,7 +112,8 @@ def test_many_texts_become_a_job_that_can_be_looked_at(seiketsu: Seiketsu, tmp_p
 
 
 def test_a_worker_that_is_to_do_what_there_is_ends_then(seiketsu: Seiketsu) -> None:
-    assert seiketsu("worker", "--burst").code == 0
+    said = seiketsu("worker", "--burst")
+    assert said.code == 0, (said.out, said.err)
 
 
 def test_what_cannot_be_asked_for_is_misuse(seiketsu: Seiketsu) -> None:

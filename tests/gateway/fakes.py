@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager
 
+import msgspec
 from redis.asyncio import Redis
 
 from core.agent_store import AgentStore
@@ -21,6 +22,7 @@ from core.results import ResultStore
 from core.settings import Settings
 from core.signing import SigningKey
 from core.speech import Origin, Provenance, SegmentResult, SpeechPlan, SpeechRequest, SpeechTrace
+from core.synthesis.live import Flush, SpokenPiece
 from core.text.languages import Language
 from gateway.ports import Runtime, RuntimeFactory
 
@@ -132,6 +134,33 @@ class FakeSpeech:
         audio = b"".join([chunk async for chunk in self.speak(plan, trace, deadline)])
         trace.duration_ms, trace.quality_score = 500, 0.9
         return entry_of(audio, plan.output_format)
+
+    async def pieces(
+        self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
+    ) -> AsyncGenerator[SpokenPiece, None]:
+        """Every chunk is 100 ms without words."""
+        trace.language, trace.output_format = plan.language, plan.output_format
+        at_ms = 0.0
+        async with aclosing(self.speak(plan, trace, deadline)) as chunks:
+            async for chunk in chunks:
+                yield SpokenPiece(chunk, at_ms, 100.0, (), 0, 0, 0.0)
+                at_ms += 100.0
+        trace.duration_ms, trace.quality_score = round(at_ms), 0.9
+
+    async def converse(
+        self,
+        request: SpeechRequest,
+        text: AsyncIterator[str | Flush],
+        trace: SpeechTrace,
+        *,
+        lead_s: Callable[[], float],
+    ) -> AsyncGenerator[SpokenPiece, None]:
+        """Spoken once it is complete."""
+        whole = "".join([piece async for piece in text if isinstance(piece, str)])
+        plan = await self.plan(msgspec.structs.replace(request, text=whole))
+        async with aclosing(self.pieces(plan, trace, self.new_deadline())) as pieces:
+            async for piece in pieces:
+                yield piece
 
     def _name(self, trace: SpeechTrace) -> None:
         trace.provider, trace.voice, trace.model = "fake", "v1", "m1"

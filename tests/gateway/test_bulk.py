@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 import threading
 import time
-from typing import Any
+from collections.abc import Awaitable
+from typing import Any, cast
 
 import httpx
 import pytest
@@ -177,6 +179,40 @@ async def test_pregeneration_makes_a_job_for_each_language(
     job = (await fetch(gateway.base + one.json()["status_url"])).json()
     assert (job["kind"], job["language"]) == ("pregenerate", "es")
     assert {call["f"] for call in await queued(redis_state)} == {"pregenerate_agent_voices"}
+
+
+async def test_without_the_state_database_audio_comes_in_the_reply(
+    gateway: Gateway, redis_state: EmbeddedRedis, speech: FakeSpeech
+) -> None:
+    await redis_state.stop()
+    async with httpx.AsyncClient(timeout=10) as client:
+        body = (await client.post(gateway.voice + BULK, json=TEXTS)).json()
+        assert (body["status"], body["succeeded"]) == ("success", 3)
+        for one in body["results"]:
+            assert one["audio_url"] is None
+            assert base64.b64decode(one["audio_base64"]) == b"onetwothree"
+        speech.chunks = [b"x" * 3_000_000]
+        full = (await client.post(gateway.voice + BULK, json=TEXTS)).json()
+    assert (full["status"], full["succeeded"]) == ("partial", 2)
+    (refused,) = [one for one in full["results"] if one["status"] == "failed"]
+    assert (refused["error"]["code"], refused["audio_base64"]) == ("store_unavailable", None)
+    assert "fewer texts" in refused["error"]["message"]
+
+
+async def test_a_job_without_room_for_its_audio_is_refused_at_once(
+    gateway: Gateway, redis_state: EmbeddedRedis
+) -> None:
+    client: Redis = open_redis(redis_state.url, timeout_s=2, max_connections=2)
+    held = {"job_full": 2**29, "total": 2**29}
+    await cast(Awaitable[int], client.hset(Keys.audio_room("default", "bytes"), mapping=held))
+    await client.aclose()
+    async with httpx.AsyncClient(timeout=10) as http:
+        asked = {**TEXTS, "background_processing": True}
+        reply = await http.post(gateway.voice + BULK, json=asked)
+        assert (await http.post(gateway.voice + BULK, json=TEXTS)).status_code == 200
+    assert code(reply) == (409, "no_audio_room")
+    error = reply.json()["error"]
+    assert (error["retryable"], "delete finished jobs" in error["action"]) == (False, True)
 
 
 async def test_without_the_state_database_a_job_is_refused(

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 import httpx
+import pytest
 
 from core.analytics.recorder import Recorder
 from core.cluster import Cluster, open_cluster
@@ -37,6 +38,7 @@ async def test_it_has_the_shape_of_the_guide(gateway: Gateway, speech: FakeSpeec
         "overall_health",
         "streaming_connections",
         "performance_summary",
+        "agents",
         "processes",
     }
     assert empty["overall_health"]["overall_status"] == "healthy"
@@ -46,6 +48,7 @@ async def test_it_has_the_shape_of_the_guide(gateway: Gateway, speech: FakeSpeec
         "elevenlabs_service",
     }
     assert empty["overall_health"]["elevenlabs_service"]["status"] == "not_configured"
+    assert empty["agents"] == []
     assert empty["streaming_connections"] == {"active_count": 0, "connections": []}
     assert empty["performance_summary"] == {
         "target_response_time_ms": 2000,
@@ -59,6 +62,17 @@ async def test_it_has_the_shape_of_the_guide(gateway: Gateway, speech: FakeSpeec
         await session.ask("synthesize", text="Adiós.")
         await session.ask("synthesize", text="held")
         found = await detailed(gateway)
+    assert found["agents"] == [
+        {
+            "voice_agent_id": "agent_123",
+            "requests": 3,
+            "errors": 0,
+            "error_rate": 0.0,
+            "cached": 1,
+            "cache_hit_rate": 33.3,
+            "first_audio_p95_ms": pytest.approx(200, abs=150),
+        }
+    ]
     (connection,) = found["streaming_connections"]["connections"]
     assert found["streaming_connections"]["active_count"] == 1
     assert connection["session_id"] == "mine"
@@ -107,12 +121,15 @@ async def test_sessions_of_other_tenants_are_counted_but_not_shown(start: Start)
     gateway = start(api_keys=("acme:a-key", "other:b-key"))
     assert (await fetch(gateway.voice + PATH)).status_code == 401
     options: dict[str, Any] = {"additional_headers": {"xi-api-key": "a-key"}}
-    async with talk(gateway, "private", **options):
+    async with talk(gateway, "private", **options) as session:
+        await session.ask("synthesize", text="Hello.")
         own = await detailed(gateway, headers={"xi-api-key": "a-key"})
         other = await detailed(gateway, headers={"xi-api-key": "b-key"})
     assert len(own["streaming_connections"]["connections"]) == 1
     assert other["streaming_connections"] == {"active_count": 1, "connections": []}
     assert "private" not in str(other)
+    assert [one["requests"] for one in own["agents"]] == [1]
+    assert other["agents"] == []
 
 
 async def test_parts_that_fail_are_named(gateway: Gateway, box: Box) -> None:

@@ -12,12 +12,15 @@ from core.embedded import EmbeddedRedis
 from core.job_store import JobStore
 from core.jobs import ItemResult, JobRef, JobSpec
 from core.redis import open_redis
+from core.settings import JobSettings
 from tests.gateway.conftest import Start
 from tests.gateway.server import Gateway
 
 SPEC = JobSpec("bulk", "agent_123", "en", "wav")
 SPOKEN = ItemResult("done", "the-id", 400, False, 0.97, "local", False, 3, 12.5)
-FAILED = ItemResult("failed", error_code="text_empty", error_message="Nothing to say.")
+FAILED = ItemResult(
+    "failed", error_code="text_empty", error_message="Nothing to say.", error_action="Say it."
+)
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ async def state(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def store(state: Redis) -> JobStore:
-    return JobStore(state, ttl_s=3600, max_texts=1000)
+    return JobStore(state, JobSettings(ttl_s=3600, max_texts=1000))
 
 
 @pytest.fixture
@@ -65,6 +68,7 @@ async def test_a_job_shows_its_counts_and_items(client: httpx.AsyncClient, store
         *("success", 400, "local"),
     )
     assert (failed["status"], failed["error"]["code"]) == ("failed", "text_empty")
+    assert failed["error"]["action"] == "Say it."
     assert (running["status"], waiting["status"]) == ("running", "queued")
 
 

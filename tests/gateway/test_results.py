@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core.embedded import EmbeddedRedis
-from core.errors import AudioNotFound, ConfigurationError, StoreError
+from core.errors import AudioNotFound, AudioTooLarge, ConfigurationError, StoreError
 from core.redis import Keys, open_redis
 from core.results import ResultStore
 from core.settings import GatewaySettings, Settings
@@ -75,6 +75,23 @@ async def test_unshared_results_have_random_ids(redis: Redis) -> None:
     ids = {await store.put("t", "agent_123", None, entry_of(b"abc")) for _ in range(3)}
     assert len(ids) == 3
     assert await redis.dbsize() == 3
+
+
+async def test_the_longest_text_fits_uncompressed_and_more_is_refused_for_good(
+    redis_state: EmbeddedRedis,
+) -> None:
+    redis = open_redis(redis_state.url, timeout_s=5, max_connections=2)
+    store = ResultStore(redis, KEY, ttl_s=900, max_text_chars=1000)
+    spoken_slowly_bytes = 1000 * 96_000 * 10 // 45
+    audio = bytes(spoken_slowly_bytes)
+    assert spoken_slowly_bytes > 20 * 1024 * 1024
+    kept = await store.put("t", "agent_123", None, entry_of(audio, "wav_48000"))
+    assert len((await store.get(kept)).audio) == len(audio)
+    with pytest.raises(AudioTooLarge, match="bytes") as caught:
+        await store.put("t", "agent_123", None, entry_of(audio * 2, "wav_48000"))
+    assert not caught.value.retryable
+    assert "stream" in caught.value.action
+    await redis.aclose()
 
 
 async def test_an_outage_is_a_store_error_and_passes(

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from core.embedded import EmbeddedRedis
 from core.job_store import JobStore
 from core.redis import open_redis
+from core.settings import JobSettings
 
 
 @pytest.fixture
@@ -21,4 +22,4 @@ async def state(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
 
 @pytest.fixture
 def store(state: Redis) -> JobStore:
-    return JobStore(state, ttl_s=3600, max_texts=1000)
+    return JobStore(state, JobSettings(ttl_s=3600, max_texts=1000))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from typing import cast
 
@@ -10,10 +11,11 @@ import pytest
 from redis.asyncio import Redis
 
 from core.embedded import EmbeddedRedis
-from core.errors import JobNotFound, StoreError, TooManyJobs, TooManyTexts
+from core.errors import JobNotFound, NoAudioRoom, StoreError, TooManyJobs, TooManyTexts
 from core.job_store import JobStore
-from core.jobs import ItemResult, JobRef, JobSpec, Lease
+from core.jobs import ItemResult, JobRef, JobSpec, Lease, audio_name
 from core.redis import Keys, open_redis
+from core.settings import JobSettings
 
 SPEC = JobSpec("bulk", "agent_123", "en")
 SPOKEN = ItemResult("done", audio_id="a", duration_ms=400, provider="local", characters=3)
@@ -53,6 +55,20 @@ async def test_every_text_is_handed_out_once_and_the_job_ends_with_the_last(
     items = await store.items(record, 0, 200)
     assert [item.state for item in items] == ["failed", "done", "done"]
     assert items[1].result == SPOKEN
+
+
+async def test_who_asks_again_for_a_reply_that_was_lost_gets_the_same_text(
+    store: JobStore, state: Redis
+) -> None:
+    ref = await make(store, "one", "two")
+    first = await store.take(ref, "token")
+    assert first is not None
+    assert await store.take(ref, "token") == first
+    assert (await take(store, ref)).text == "two"
+    await end_leases(state, ref)
+    await store.sweep()
+    assert {(await take(store, ref)).text for _ in range(2)} == {"one", "two"}
+    assert not await store.finish(ref, first, SPOKEN)
 
 
 async def test_a_job_of_which_nothing_was_spoken_has_failed(store: JobStore) -> None:
@@ -149,7 +165,7 @@ async def test_pages_show_the_newest_first(store: JobStore) -> None:
 
 
 async def test_texts_are_bounded_and_so_are_unfinished_jobs(state: Redis) -> None:
-    store = JobStore(state, ttl_s=3600, max_texts=2, max_open=2)
+    store = JobStore(state, JobSettings(ttl_s=3600, max_texts=2), max_open=2)
     with pytest.raises(TooManyTexts):
         await make(store, "one", "two", "three")
     first = await make(store, "one")
@@ -162,7 +178,7 @@ async def test_texts_are_bounded_and_so_are_unfinished_jobs(state: Redis) -> Non
 
 
 async def test_everything_of_a_job_expires_with_it(state: Redis) -> None:
-    store = JobStore(state, ttl_s=60, max_texts=10)
+    store = JobStore(state, JobSettings(ttl_s=60, max_texts=10))
     ref = await make(store, "one", "two")
     await take(store, ref)
     await store.finish(ref, await take(store, ref), SPOKEN)
@@ -173,11 +189,93 @@ async def test_everything_of_a_job_expires_with_it(state: Redis) -> None:
         assert 0 < await state.pttl(key) <= 60_000, key
 
 
+async def room(state: Redis, tenant: str = "acme") -> int:
+    key = Keys.audio_room(tenant, "bytes")
+    return int(await cast(Awaitable[bytes | None], state.hget(key, "total")) or 0)
+
+
+async def test_audio_that_is_put_again_counts_once(store: JobStore, state: Redis) -> None:
+    ref = await make(store, "one", "two")
+    one, two = await take(store, ref), await take(store, ref)
+    for size in (100, 300, 200):
+        await store.keep_audio(ref, one, b"x" * size)
+    await store.keep_audio(ref, two, b"y" * 50)
+    assert await room(state) == 250
+    key = Keys.result("acme", audio_name(ref, one.index).hex())
+    assert await state.get(key) == b"x" * 200
+    ends_ms = (await store.read(ref)).expires_unix_s * 1000
+    assert await state.pttl(key) == pytest.approx(ends_ms - time.time() * 1000, abs=2000)
+
+
+async def test_audio_is_kept_for_who_holds_the_text_alone(store: JobStore, state: Redis) -> None:
+    ref = await make(store, "one", "two")
+    lease = await take(store, ref)
+    with pytest.raises(JobNotFound):
+        await store.keep_audio(ref, Lease(lease.index, "another", "one", 1), b"x")
+    await store.cancel(ref)
+    await store.keep_audio(ref, lease, b"x")
+    assert await store.cancel(ref)
+    with pytest.raises(JobNotFound):
+        await store.keep_audio(ref, lease, b"x")
+    assert not [key async for key in state.scan_iter(match="sk1:acme:res:*")]
+    assert await room(state) == 0
+
+
+async def test_a_removed_job_takes_its_audio_along_and_gives_the_room_back(
+    store: JobStore, state: Redis
+) -> None:
+    gone, stays = await make(store, *["t"] * 20), await make(store, "one")
+    for ref, texts in ((gone, 20), (stays, 1)):
+        for _ in range(texts):
+            lease = await take(store, ref)
+            await store.keep_audio(ref, lease, b"x" * 100)
+            await store.finish(ref, lease, SPOKEN)
+    assert await store.cancel(gone)
+    left = [key async for key in state.scan_iter(match="sk1:acme:res:*")]
+    assert left == [Keys.result("acme", audio_name(stays, 0).hex()).encode()]
+    assert await room(state) == 100
+
+
+async def test_expired_audio_gives_its_room_back(state: Redis) -> None:
+    short = JobStore(state, JobSettings(ttl_s=1, audio_bytes=100_000))
+    long = JobStore(state, JobSettings(ttl_s=60, audio_bytes=100_000))
+    stays, goes = await make(long, "one"), await make(short, "one")
+    await long.keep_audio(stays, await take(long, stays), b"x" * 30_000)
+    await short.keep_audio(goes, await take(short, goes), b"x" * 50_000)
+    with pytest.raises(NoAudioRoom, match="delete"):
+        await make(long, "one")
+    await asyncio.sleep(1.1)
+    more = await make(long, "one")
+    assert await room(state) == 30_000
+    with pytest.raises(NoAudioRoom):
+        await long.keep_audio(more, await take(long, more), b"x" * 80_000)
+    assert 0 < await state.pttl(Keys.audio_room("acme", "bytes")) <= 60_000
+
+
+async def test_warm_ups_take_no_place_of_the_tenants_own_jobs(state: Redis) -> None:
+    store = JobStore(state, JobSettings(), max_open=2)
+    refs = [
+        await store.create_warm_up("acme", JobSpec("pregenerate", f"a{n}", "en"), ["one"])
+        for n in range(5)
+    ]
+    await make(store, "one")
+    await make(store, "one")
+    with pytest.raises(TooManyJobs):
+        await make(store, "one")
+    again = JobSpec("pregenerate", "a0", "en")
+    assert await store.create_warm_up("acme", again, ["one"]) is None
+    assert await store.create_warm_up("other", again, ["one"]) is not None
+    first = refs[0]
+    assert first is not None
+    await store.finish(first, await take(store, first), SPOKEN)
+    assert await store.create_warm_up("acme", again, ["one"]) is not None
+
+
 async def test_maintenance_drops_what_expired_from_the_indexes(state: Redis) -> None:
-    store = JobStore(state, ttl_s=1, max_texts=10)
+    store = JobStore(state, JobSettings(ttl_s=1, max_texts=10))
     await make(store, "one")
     await asyncio.sleep(1.1)
-    kept = await make(JobStore(state, ttl_s=3600, max_texts=10), "one")
+    kept = await make(JobStore(state, JobSettings(ttl_s=3600, max_texts=10)), "one")
     report = await store.tidy()
     assert (report["open"], report["kept"]) == (1, 1)
     assert [r.ref for r in (await store.page("acme", 0, 10))[0]] == [kept]
@@ -210,7 +308,7 @@ async def test_two_hundred_takers_at_once_never_get_the_same_text(
     redis_state: EmbeddedRedis,
 ) -> None:
     clients = [open_redis(redis_state.url, timeout_s=5, max_connections=25) for _ in range(4)]
-    stores = [JobStore(client, ttl_s=3600, max_texts=1000) for client in clients]
+    stores = [JobStore(client, JobSettings(ttl_s=3600, max_texts=1000)) for client in clients]
     ref = await make(stores[0], *(str(n) for n in range(150)))
     calls = [stores[n % 4].take(ref) for n in range(80)]
     got = [lease for lease in await asyncio.gather(*calls) if lease is not None]

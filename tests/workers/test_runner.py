@@ -12,15 +12,27 @@ from redis.asyncio import Redis
 
 from core.analytics.recorder import Recorder
 from core.bulk import BulkSpeaker
+from core.deadline import Deadline
 from core.embedded import EmbeddedRedis
-from core.errors import AllProvidersFailed, Busy, GaveUp, ProviderBusy, ProviderUnavailable
+from core.errors import (
+    AllProvidersFailed,
+    AudioNotFound,
+    Busy,
+    GaveUp,
+    NoAudioRoom,
+    ProviderBusy,
+    ProviderUnavailable,
+)
 from core.job_store import JobStore
 from core.jobs import ItemResult, JobRef, JobSpec
+from core.longest import largest_audio_bytes, longest_speech_s
 from core.redis import Keys
 from core.results import ResultStore
-from core.speech import SpeechPlan, SpeechRequest
+from core.settings import JobSettings, Settings, SpeechSettings, UpstreamSettings
+from core.speech import Origin, SpeechPlan, SpeechRequest
 from tests.gateway.fakes import FakeSpeech, entry_of
-from workers.bulk import MOST_TAKES, AlreadyHere, Runner
+from workers.bulk import MOST_TAKES, AlreadyHere, Runner, longest_run_s
+from workers.main import worker_settings
 
 SPEC = JobSpec("bulk", "agent_123", "en")
 
@@ -49,15 +61,29 @@ class Choosy(FakeSpeech):
             self.at_once -= 1
 
 
+class Hasty(Choosy):
+    """Gives a text no time."""
+
+    def new_deadline(self, origin: Origin = "live") -> Deadline:
+        return Deadline.after(first_audio_s=0.0, whole_s=0.0)
+
+
 @pytest.fixture
 def results(state: Redis) -> ResultStore:
     return ResultStore(state, b"k" * 32, 900)
 
 
 def runner_of(
-    store: JobStore, results: ResultStore, speech: FakeSpeech, concurrency: int = 2
+    store: JobStore,
+    results: ResultStore,
+    speech: FakeSpeech,
+    concurrency: int = 2,
+    *,
+    longest_s: float = 60.0,
+    recorder: Recorder | None = None,
 ) -> Runner:
-    return Runner(store, BulkSpeaker(speech, results, Recorder()), concurrency=concurrency)
+    speaker = BulkSpeaker(speech, recorder or Recorder())
+    return Runner(store, results, speaker, concurrency=concurrency, longest_s=longest_s)
 
 
 async def outcome(store: JobStore, ref: JobRef, index: int = 0) -> ItemResult:
@@ -93,16 +119,62 @@ async def test_the_audio_of_a_text_lives_as_long_as_its_job(
     assert (await results.fetch(link)).audio == b"onetwothree"
 
 
-async def test_a_link_given_to_a_caller_does_not_shorten_a_jobs_audio(
-    results: ResultStore, state: Redis
+async def test_equal_audio_of_two_jobs_goes_with_its_own_job(
+    store: JobStore, results: ResultStore, state: Redis
 ) -> None:
-    entry = entry_of(b"audio")
-    kept = await results.open(await results.put("acme", "a", "key", entry, ttl_s=86_400))
-    given = await results.open(await results.put("acme", "a", "key", entry))
-    assert given.expires_unix_s < kept.expires_unix_s
-    assert await state.ttl(Keys.result("acme", kept.result_id.hex())) >= 86_400
-    again = await results.open(await results.put("acme", "a", "key", entry, ttl_s=86_400))
-    assert again.expires_unix_s >= kept.expires_unix_s
+    refs = [await store.create("acme", SPEC, ["hello"]) for _ in range(2)]
+    links = []
+    for ref in refs:
+        await runner_of(store, results, Choosy()).run(ref)
+        audio_id = (await outcome(store, ref)).audio_id
+        assert audio_id is not None
+        links.append(await results.open(audio_id))
+    given = await results.open(await results.put("acme", "a", "key", entry_of(b"onetwothree")))
+    assert await store.cancel(refs[0])
+    with pytest.raises(AudioNotFound):
+        await results.fetch(links[0])
+    for link in (links[1], given):
+        assert (await results.fetch(link)).audio == b"onetwothree"
+    assert len([key async for key in state.scan_iter(match="sk1:acme:res:*")]) == 2
+
+
+async def test_audio_without_room_fails_its_text_for_good_and_says_what_to_do(
+    state: Redis, results: ResultStore
+) -> None:
+    store = JobStore(state, JobSettings(audio_bytes=550_000))
+    speech = Choosy()
+    speech.chunks = [b"x" * 150_000]
+    ref = await store.create("acme", SPEC, [f"t{n}" for n in range(30)])
+    await runner_of(store, results, speech).run(ref)
+    record = await store.read(ref)
+    assert (record.counts.succeeded, record.counts.failed) == (3, 27)
+    for item in await store.items(record, 0, 30):
+        assert item.result is not None
+        if item.state == "failed":
+            assert (item.result.error_code, item.result.retryable) == ("no_audio_room", False)
+            assert "delete finished jobs" in (item.result.error_action or "")
+    assert 4 <= len(speech.spoken) <= 6, "nothing is paid for that cannot be kept"
+    await store.create("acme", SPEC, ["short"])
+    full = JobStore(state, JobSettings(audio_bytes=460_000))
+    with pytest.raises(NoAudioRoom):
+        await full.create("acme", SPEC, ["four"])
+    await full.create("other", SPEC, ["four"])
+    await full.create("acme", JobSpec("pregenerate", "agent_123", "en"), ["four"])
+    assert await store.cancel(ref)
+    again = await store.create("acme", SPEC, ["four", "five"])
+    await runner_of(store, results, speech).run(again)
+    assert (await store.read(again)).counts.succeeded == 2
+
+
+async def test_a_text_that_is_too_much_audio_fails_for_good(store: JobStore, state: Redis) -> None:
+    speech = Choosy()
+    speech.chunks = [b"x" * largest_audio_bytes(1), b"x"]
+    ref = await store.create("acme", SPEC, ["hello"])
+    small = ResultStore(state, b"k" * 32, 900, max_text_chars=1)
+    await runner_of(store, small, speech).run(ref)
+    result = await outcome(store, ref)
+    assert (result.error_code, result.retryable) == ("audio_too_large", False)
+    assert "compressed" in (result.error_action or "")
 
 
 async def test_a_text_refused_for_load_is_tried_again_and_not_failed(
@@ -179,10 +251,11 @@ async def test_one_worker_is_at_a_job_once(store: JobStore, results: ResultStore
 
 
 async def test_a_cancelled_run_gives_its_texts_back(store: JobStore, results: ResultStore) -> None:
-    speech = Choosy()
+    speech, recorder = Choosy(), Recorder()
     speech.plan_s = 30
     ref = await store.create("acme", SPEC, ["one", "two", "three"])
-    running = asyncio.create_task(runner_of(store, results, speech).run(ref))
+    runner = runner_of(store, results, speech, recorder=recorder)
+    running = asyncio.create_task(runner.run(ref))
     while len(speech.spoken) < 2:
         await asyncio.sleep(0.01)
     running.cancel()
@@ -190,9 +263,62 @@ async def test_a_cancelled_run_gives_its_texts_back(store: JobStore, results: Re
         await running
     counts = (await store.read(ref)).counts
     assert (counts.queued, counts.running) == (3, 0)
+    leases = [await store.take(ref) for _ in range(3)]
+    assert [lease and lease.taken for lease in leases] == [1, 1, 1], "no try is spent"
+    assert recorder.snapshot()["requests"] == 0, "others bring them to an end"
+
+
+async def test_a_text_that_hangs_is_given_up_after_a_few_tries(
+    store: JobStore, results: ResultStore
+) -> None:
+    speech, recorder = Hasty(), Recorder()
+    speech.plan_s = 30
+    ref = await store.create("acme", SPEC, ["x"])
+    await runner_of(store, results, speech, recorder=recorder).run(ref)
+    result = await outcome(store, ref)
+    assert (result.error_code, len(speech.spoken)) == ("deadline_exceeded", MOST_TAKES)
+    assert recorder.snapshot()["errors"] == {"deadline_exceeded": 1}
+
+
+async def test_a_run_over_its_bound_spends_the_tries_of_its_texts(
+    store: JobStore, results: ResultStore
+) -> None:
+    speech = Choosy()
+    speech.plan_s = 30
+    ref = await store.create("acme", SPEC, ["one"])
+    assert await runner_of(store, results, speech, longest_s=0.1).run(ref)
     lease = await store.take(ref)
     assert lease is not None
-    assert lease.taken == 1, "its tries are not spent"
+    assert lease.taken == 2
+
+
+def test_a_run_is_bounded_by_what_its_longest_text_may_take() -> None:
+    usual, patient = Settings(), Settings(upstream=UpstreamSettings(timeout_s=600))
+    long = Settings(speech=SpeechSettings(max_text_chars=50_000))
+    assert longest_run_s(usual) > 2 * longest_speech_s(usual.speech.max_text_chars)
+    assert longest_run_s(patient) == pytest.approx(longest_run_s(usual) + 2 * 570, abs=1)
+    assert longest_run_s(long) == pytest.approx(
+        longest_run_s(usual) + 2 * longest_speech_s(45_000), abs=1
+    )
+    for settings in (usual, patient, long):
+        options = vars(worker_settings(settings))
+        assert options["job_timeout"] > longest_run_s(settings)
+        assert {one.timeout_s for one in options["functions"]} == {options["job_timeout"]}
+
+
+async def test_a_text_tried_again_is_recorded_once_as_it_ended(
+    store: JobStore, results: ResultStore
+) -> None:
+    refusals: list[Exception] = [Busy(retry_after_s=0.01) for _ in range(2)]
+    away: list[Exception] = [ProviderUnavailable(provider="local") for _ in range(2)]
+    recorder = Recorder()
+    ref = await store.create("acme", SPEC, ["hello", "there", "..."])
+    speech = Choosy(hello=refusals, there=away)
+    await runner_of(store, results, speech, recorder=recorder).run(ref)
+    assert (await store.read(ref)).counts.succeeded == 2
+    found = recorder.snapshot()
+    assert (found["requests"], found["served"]) == (3, 2)
+    assert found["errors"] == {"text_empty": 1}
 
 
 async def test_a_cancelled_job_ends_its_run(store: JobStore, results: ResultStore) -> None:

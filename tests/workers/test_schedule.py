@@ -10,9 +10,10 @@ import pytest
 from arq.connections import ArqRedis
 from arq.worker import Worker
 from redis.asyncio import Redis
+from structlog.testing import capture_logs
 
 from core import jobs
-from core.agents import AgentSnapshot
+from core.agents import AgentSnapshot, VoiceAgent
 from core.embedded import EmbeddedRedis
 from core.errors import ConfigurationError
 from core.job_store import JobStore
@@ -105,6 +106,27 @@ async def test_a_warm_up_makes_a_job_for_each_language_of_each_agent(
     assert english.counts.total == len(await shipped("en"))
 
 
+async def test_what_a_warm_up_passes_over_is_said(store: JobStore, state: Redis) -> None:
+    agents = AgentSnapshot()
+    phrases, tenants = PhraseStore(state, agents), frozenset({"acme"})
+    first, _ = await warm_up_jobs(store, agents, phrases, tenants)
+    with capture_logs() as lines:
+        made, report = await warm_up_jobs(store, agents, phrases, tenants)
+    assert (len(first), made, report["passed"]) == (3, [], 3)
+    assert [(line["log_level"], line["passed"]) for line in lines] == [("warning", 3)]
+
+
+async def test_thirty_four_agents_are_warmed_up_and_leave_the_tenants_own_jobs_alone(
+    store: JobStore, state: Redis
+) -> None:
+    agents = AgentSnapshot(tuple(VoiceAgent(f"a{n}", "A", "casual_male") for n in range(34)))
+    made, report = await warm_up_jobs(
+        store, agents, PhraseStore(state, agents), frozenset({"acme"})
+    )
+    assert (len(made), report["passed"]) == (102, 0)
+    await store.create("acme", JobSpec("bulk", "a1"), ["one"])
+
+
 async def test_maintenance_reports_sizes_and_names_a_database_that_is_away(
     store: JobStore, queue: ArqRedis, state: Redis, redis_cache: EmbeddedRedis
 ) -> None:
@@ -132,6 +154,16 @@ async def test_a_sweep_calls_a_worker_by_the_name_of_the_task(
     (called,) = await queue.queued_jobs()
     assert called.function == jobs.PREGENERATE_AGENT_VOICES
     assert list(called.args) == [{"tenant": "acme", "job_id": ref.job_id}]
+
+
+async def test_calls_past_their_time_do_not_stand_in_the_way(
+    store: JobStore, queue: ArqRedis
+) -> None:
+    await queue.zadd(Keys.queue(), {f"job_{n}:killed": n + 1 for n in range(120)})
+    await call_worker(queue, jobs.BULK_VOICE_SYNTHESIS, JobRef("acme", "job_1"))
+    await sweep_once(store, queue)
+    (left,) = await queue.queued_jobs()
+    assert list(left.args) == [{"tenant": "acme", "job_id": "job_1"}]
 
 
 async def test_the_queue_carries_ids_and_no_pickle(queue: ArqRedis) -> None:
