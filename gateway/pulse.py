@@ -12,6 +12,10 @@ HUNG_S: Final = 20.0
 """A process whose event loop was not heard of for so long answers nobody: it is replaced."""
 
 
+_LATE_S: Final = 1.0
+"""A sleep may end this much late on a busy machine."""
+
+
 class Beats:
     """The writing end, in the process itself. The first beat says that it takes requests."""
 
@@ -30,6 +34,8 @@ class Beats:
             os.write(self._descriptor, b"1")
         except BlockingIOError:
             return  # enough of them wait to be read
+        except OSError:
+            self.close()  # nobody reads them any more
 
     def close(self) -> None:
         """The process is going to end, which is seen otherwise; calling it again does nothing."""
@@ -44,10 +50,11 @@ class Pulse:
     def __init__(self, descriptor: int, *, hung_s: float = HUNG_S) -> None:
         """Owns the descriptor; needs a running event loop."""
         self._hung_s = hung_s
+        self._look_s = hung_s / 8
         os.set_blocking(descriptor, False)
         self._descriptor = descriptor
         self._changed = asyncio.Event()
-        self._heard_s: float | None = None
+        self._heard = 0
         self._open = True
         asyncio.get_running_loop().add_reader(descriptor, self._read)
 
@@ -58,19 +65,21 @@ class Pulse:
                 await self._changed.wait()
         except TimeoutError:
             return False
-        return self._heard_s is not None
+        return self._heard > 0
 
     async def stopped(self) -> None:
         """Wait until nothing was heard for `hung_s`; for ever where the other end was closed, since
         the end of the process itself tells that."""
-        while True:
-            if self._heard_s is None or not self._open:
+        silent_s = 0.0
+        while silent_s < self._hung_s:
+            if not self._open:
                 await asyncio.get_running_loop().create_future()
-                return
-            left_s = self._heard_s + self._hung_s - time.monotonic()
-            if left_s <= 0:
-                return
-            await asyncio.sleep(left_s)
+            heard, began_s = self._heard, time.monotonic()
+            await asyncio.sleep(self._look_s)
+            lasted_s = time.monotonic() - began_s
+            # Where this process stood still, so did the other: paused together, both go on.
+            stood_still = lasted_s > 2 * self._look_s + _LATE_S
+            silent_s = 0.0 if self._heard != heard or stood_still else silent_s + lasted_s
 
     def close(self) -> None:
         """Read no more; calling it again does nothing."""
@@ -86,7 +95,7 @@ class Pulse:
         except BlockingIOError:
             return
         if beats:
-            self._heard_s = time.monotonic()
+            self._heard += len(beats)
         else:
             asyncio.get_running_loop().remove_reader(self._descriptor)
             self._open = False

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from core.settings import load_settings
 from gateway.processes import Processes
+from gateway.pulse import Beats, Pulse
 from gateway.server import open_listener
 
 # Arguments: --fd N --ready-fd M; each start leaves a file named by its process.
@@ -101,3 +103,30 @@ async def test_ending_while_processes_are_replaced_asks_each_once(
     asked = [path.read_text() for path in tmp_path.glob("*.asked")]
     assert len(asked) >= 2
     assert set(asked) == {"x"}
+
+
+async def test_what_was_paused_together_goes_on_together(tmp_path: Path) -> None:
+    """A container that is paused for longer than a process may be silent."""
+    reading, writing = os.pipe()
+    pulse, beats = Pulse(reading, hung_s=0.4), Beats(writing)
+    try:
+        beats.beat()
+        assert await pulse.first(1.0)
+        stopped = asyncio.create_task(pulse.stopped())
+        await asyncio.sleep(0.1)
+        time.sleep(1.5)  # noqa: ASYNC251 - nothing of this process runs meanwhile
+        done, _ = await asyncio.wait([stopped], timeout=0.25)
+        assert not done
+        # Afterwards silence counts as before.
+        await asyncio.wait_for(stopped, 2.0)
+    finally:
+        pulse.close()
+        beats.close()
+
+
+async def test_signs_of_life_that_nobody_reads_harm_nobody() -> None:
+    reading, writing = os.pipe()
+    beats = Beats(writing)
+    os.close(reading)
+    beats.beat()
+    beats.beat()
