@@ -14,10 +14,12 @@ import msgspec
 from litestar.types import Scope
 
 from core.agents import DEFAULT_AGENTS
+from core.conversation.audio_frames import encoding_of
+from core.conversation.configuring import checked
+from core.conversation.state import SessionConfig
 from core.errors import InvalidRequest, KeyInUrl, TokenInvalid
 from core.session_tokens import SessionTokens, TokenGrant
-from core.speech import SpeechRequest
-from core.text.languages import AUTO, language_of
+from core.text.languages import AUTO
 from gateway.auth import Principal
 from gateway.edge import Edge
 from gateway.errors import PathNotFound
@@ -31,8 +33,7 @@ _KEY_NAMES: Final = frozenset(
     {"key", "api_key", "apikey", "api-key", "xi-api-key", "xi_api_key", "authorization"}
 )
 _KEY_HEADERS: Final = frozenset({b"authorization", b"xi-api-key"})
-_PARAMETERS: Final = frozenset({"voice_agent_id", "language", "token"})
-_PROBE: Final = "Hello."
+_PARAMETERS: Final = frozenset({"voice_agent_id", "language", "format", "audio_encoding", "token"})
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -40,9 +41,7 @@ class Opening(msgspec.Struct, frozen=True):
 
     principal: Principal
     session_id: str
-    voice_agent_id: str
-    language: str
-    """One of ours, or `auto`."""
+    config: SessionConfig
     subprotocol: str | None
 
 
@@ -73,11 +72,18 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
         principal = Principal(grant.tenant, grant.key_id)
     agent = asked.get("voice_agent_id") or (grant and grant.voice_agent_id) or DEFAULT_AGENT
     language = asked.get("language") or (grant and grant.language) or AUTO
+    config = SessionConfig(
+        voice_agent_id=agent,
+        language=language,
+        format=asked.get("format", "mp3"),
+        audio_encoding=encoding_of(asked.get("audio_encoding", "hex")),
+        voice_agent_fixed=grant is not None and grant.voice_agent_id is not None,
+        language_fixed=grant is not None and grant.language not in (None, AUTO),
+    )
     opening = Opening(
         principal=principal,
         session_id=session_id,
-        voice_agent_id=agent,
-        language=await known(edge, principal.tenant, agent, language),
+        config=await checked(edge.runtime.service, principal.tenant, config),
         subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None,
     )
     edge.sessions.require_room(principal.key_id)
@@ -99,13 +105,8 @@ async def known(edge: Edge, tenant: str, agent: str, language: str) -> str:
         UnknownAgent, UnsupportedLanguage: it does not.
         InvalidRequest: one of them is too long to be a name.
     """
-    if len(agent) > 128 or not 2 <= len(language) <= 35:
-        raise InvalidRequest("`voice_agent_id` or `language` is of the wrong length.")
-    named = None if language.lower() == AUTO else language
-    await edge.runtime.service.plan(
-        SpeechRequest(tenant=tenant, text=_PROBE, agent_id=agent, language=named)
-    )
-    return AUTO if named is None else (language_of(named) or named)
+    found = await checked(edge.runtime.service, tenant, SessionConfig(agent, language))
+    return found.language
 
 
 def _query(query: bytes) -> dict[str, str]:

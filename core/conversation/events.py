@@ -1,62 +1,24 @@
-"""The messages of a session: what a client sends (commands) and what it gets (events).
+"""What a client gets: JSON objects in text frames, told apart by `type`.
 
-The structs are the wire format: JSON objects told apart by `type`. A command's `command_id`, where
-there is one, stands in the event that answers it.
+The structs are the wire format and what the docs page says about it. Every event carries the
+`sequence` it was given when it was put among what waits to be sent: 1, 2, 3 and so on for a
+session. What an interruption drops leaves a gap. Binary frames count along.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Any, Final
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
-from core.errors import InvalidRequest
-
-CommandId = Annotated[str, Meta(min_length=1, max_length=64)]
-
-
-class Synthesize(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="type",
-    tag="synthesize",
-    gc=False,
-):
-    """Speak a text; answered by `audio_response` or `error`. Spoken in the order they arrive."""
-
-    text: str
-    language: Annotated[str, Meta(min_length=2, max_length=35)] | None = None
-    """As in `POST /synthesize`; null: the session's."""
-    format: Annotated[str, Meta(min_length=1, max_length=32)] = "mp3"
-    optimize_for_speed: bool = True
-    enable_caching: bool = True
-    command_id: CommandId | UnsetType = UNSET
+from core.conversation.commands import Command
+from core.errors import SeiketsuError
 
 
-class Ping(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="ping", gc=False
-):
-    """Answered by `pong` at once, also while speech is being made."""
-
-    command_id: CommandId | UnsetType = UNSET
-
-
-class GetStats(
-    msgspec.Struct,
-    frozen=True,
-    forbid_unknown_fields=True,
-    tag_field="type",
-    tag="get_stats",
-    gc=False,
-):
-    """Answered by `session_stats`."""
-
-    command_id: CommandId | UnsetType = UNSET
-
-
-Command = Synthesize | Ping | GetStats
+class _Event(msgspec.Struct, tag_field="type", kw_only=True):
+    sequence: int = 0
+    """Of this event in its session."""
 
 
 class Capabilities(msgspec.Struct, frozen=True):
@@ -70,20 +32,43 @@ class Capabilities(msgspec.Struct, frozen=True):
     max_audio_frame_bytes: int
     """Of a frame to the client; audio that would be larger is answered by `frame_too_large`."""
     max_waiting_commands: int
+    """Utterances that may wait behind the one being spoken."""
+    audio_encodings: tuple[str, ...]
     audio_encoding: str = "hex"
+    """Of `audio_response`, always."""
 
 
-class ConnectionEstablished(
-    msgspec.Struct, frozen=True, tag_field="type", tag="connection_established"
-):
+class ConnectionEstablished(_Event, tag="connection_established"):
     """The first event of every session."""
 
     session_id: str
     voice_agent_id: str
     language: str
     """The session's language; `auto`: the text of each command decides."""
+    format: str
+    audio_encoding: str
+    """Of `audio_chunk`."""
     capabilities: Capabilities
     server_time_unix_s: float
+
+
+class Accepted(_Event, tag="accepted"):
+    """A command with an id was taken that has no other answer at once, or was known already. The
+    last answer to `interrupt`, which gets it without an id too."""
+
+    command_id: str | UnsetType = UNSET
+    utterance_id: str | UnsetType = UNSET
+    """The utterance that the command began or belongs to."""
+
+
+class Configured(_Event, tag="configured"):
+    """What is used from now on."""
+
+    voice_agent_id: str
+    language: str
+    format: str
+    audio_encoding: str
+    command_id: str | UnsetType = UNSET
 
 
 class AudioMetadata(msgspec.Struct, frozen=True):
@@ -101,38 +86,111 @@ class AudioMetadata(msgspec.Struct, frozen=True):
     first_audio_ms: float | None
     cached: bool
     fallback: bool
-    quality_score: float
+    quality_score: float | None
+    """0 to 1; null where it was not measured."""
     characters: int
     request_id: str
 
 
-class AudioResponse(msgspec.Struct, frozen=True, tag_field="type", tag="audio_response"):
+class AudioResponse(_Event, tag="audio_response"):
     """A text, spoken: one whole file of the asked format."""
 
     audio_data: str
-    """Hexadecimal, two digits a byte."""
+    """Hexadecimal, two digits a byte, whatever the session's encoding."""
     metadata: AudioMetadata
     command_id: str | UnsetType = UNSET
 
 
-class Pong(msgspec.Struct, frozen=True, tag_field="type", tag="pong", gc=False):
+class SpeechStarted(_Event, tag="speech_started"):
+    """The first audio of an utterance follows."""
+
+    utterance_id: str
+    utterance: int
+    """Its number in the session, which binary frames carry."""
+    format: str
+    content_type: str
+    language: str
+    audio_encoding: str
+    request_id: str
+    command_id: str | UnsetType = UNSET
+
+
+class AudioChunk(_Event, tag="audio_chunk"):
+    """A piece of an utterance's audio; all of them joined are one stream of its format."""
+
+    utterance_id: str
+    chunk: int
+    """1, 2, 3 and so on within the utterance."""
+    offset_ms: int
+    """Where it begins in the utterance's audio."""
+    duration_ms: int
+    """0 for a piece that only begins or ends the stream."""
+    audio_data: str
+    """Hexadecimal or base64. With the encoding `binary` a binary frame is sent instead."""
+
+
+class AlignedWord(msgspec.Struct, frozen=True, gc=False):
+    """A word and when it sounds."""
+
+    text: str
+    start_ms: int
+    end_ms: int
+    char_start: int
+    """Where it stands in the text as you wrote it."""
+    char_end: int
+    estimated: bool
+    """The voice gave no timings; they follow from the text's length."""
+
+
+class Alignment(_Event, tag="alignment"):
+    """The words that start in the audio that follows."""
+
+    utterance_id: str
+    words: tuple[AlignedWord, ...]
+
+
+class SpeechFinished(_Event, tag="speech_finished"):
+    """All audio of the utterance was sent."""
+
+    utterance_id: str
+    metadata: AudioMetadata
+    command_id: str | UnsetType = UNSET
+
+
+class Interrupted(_Event, tag="interrupted"):
+    """What was heard of an utterance. Both texts together are its text as it was written so far."""
+
+    utterance_id: str
+    spoken_text: str
+    remaining_text: str
+    offset_ms: int
+    """Of its audio that was heard."""
+    estimated: bool
+    """True: within two words; false: within one."""
+    command_id: str | UnsetType = UNSET
+    """Of the command that began the utterance."""
+
+
+class Pong(_Event, tag="pong"):
     """The answer to `ping`."""
 
     server_time_unix_s: float
     command_id: str | UnsetType = UNSET
 
 
-class SessionStats(msgspec.Struct, frozen=True, tag_field="type", tag="session_stats"):
+class SessionStats(_Event, tag="session_stats"):
     """What this session has done so far."""
 
     session_id: str
     connected_s: float
     requests: int
-    """Texts taken; each is then counted as served or failed, or waits."""
+    """Utterances taken; each is then counted as served, failed or interrupted, or waits."""
     served: int
     failed: int
+    interrupted: int
+    """Those whose audio had not been sent wholly."""
     waiting: int
-    """Texts not answered yet, the one being spoken included."""
+    """Utterances not answered yet, the one being spoken included."""
     cached: int
     characters: int
     """Of the texts that were spoken."""
@@ -141,7 +199,7 @@ class SessionStats(msgspec.Struct, frozen=True, tag_field="type", tag="session_s
     command_id: str | UnsetType = UNSET
 
 
-class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
+class ErrorEvent(_Event, tag="error"):
     """Something could not be done; the session goes on. The codes are those of every error."""
 
     code: str
@@ -150,31 +208,54 @@ class ErrorEvent(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
     retryable: bool
     request_id: str | UnsetType = UNSET
     command_id: str | UnsetType = UNSET
+    utterance_id: str | UnsetType = UNSET
+    """The utterance that ends by it."""
 
 
-Event = ConnectionEstablished | AudioResponse | Pong | SessionStats | ErrorEvent
+Event = (
+    ConnectionEstablished
+    | Accepted
+    | Configured
+    | AudioResponse
+    | SpeechStarted
+    | AudioChunk
+    | Alignment
+    | SpeechFinished
+    | Interrupted
+    | Pong
+    | SessionStats
+    | ErrorEvent
+)
+EVENTS: Final = (
+    *(ConnectionEstablished, Accepted, Configured, AudioResponse, SpeechStarted, AudioChunk),
+    *(Alignment, SpeechFinished, Interrupted, Pong, SessionStats, ErrorEvent),
+)
 
-_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _encoder = msgspec.json.Encoder()
-
-
-def decode_command(frame: str) -> Command:
-    """Decode a text frame.
-
-    Raises:
-        InvalidRequest: it is not JSON, of no known type, or a field is missing, unknown or wrong.
-    """
-    try:
-        return _decoder.decode(frame)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{str(error)[:200]}.") from error
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise InvalidRequest("The frame is not valid JSON.") from error
 
 
 def encode_event(event: Event) -> bytes:
     """The event as it is sent: JSON in UTF-8."""
     return _encoder.encode(event)
+
+
+def error_event(
+    error: SeiketsuError,
+    command_id: str | UnsetType = UNSET,
+    *,
+    request_id: str | UnsetType = UNSET,
+    utterance_id: str | UnsetType = UNSET,
+) -> ErrorEvent:
+    """The event that tells of an error."""
+    return ErrorEvent(
+        code=error.code,
+        message=error.message,
+        action=error.action,
+        retryable=error.retryable,
+        request_id=request_id,
+        command_id=command_id,
+        utterance_id=utterance_id,
+    )
 
 
 def schemas() -> dict[str, Any]:

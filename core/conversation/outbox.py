@@ -6,15 +6,22 @@ The writer is a task that lives only while something waits, so that a quiet sess
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Final, Protocol
 
+import msgspec
 import structlog
+
+from core.conversation.events import Event, encode_event
 
 _MAX_FRAMES: Final = 32
 _MAX_BYTES: Final = 1024 * 1024
 """One frame may be on its way however large it is; further ones wait for room beside it."""
+_KEPT_FRAMES: Final = 8
+_KEPT_BYTES: Final = 64 * 1024
+"""Of these, what speech leaves free: answers to commands do not wait for audio."""
 
 _log = structlog.get_logger("seiketsu.conversation")
 
@@ -23,100 +30,195 @@ class ClientLost(Exception):
     """The client is gone or takes nothing any more; nothing can be sent to it."""
 
 
-class Outbox:
-    """Put encoded events in; they are handed to `send` one after the other.
+class Turn(msgspec.Struct, frozen=True, gc=False):
+    """Marks a frame as part of an utterance: an interruption drops it where it still waits."""
 
-    `on_lost` is called once when a frame could not be sent within `stall_s` or the client is gone.
+    number: int
+    """Of the utterance."""
+    offset_ms: float | None = None
+    """Where the audio of the frame begins in the utterance; None: it holds none."""
+
+
+class Frame(msgspec.Struct, frozen=True, gc=False):
+    """One frame that waits to be sent."""
+
+    data: bytes
+    binary: bool
+    queued_at_s: float
+    turn: Turn | None
+
+
+class Send(Protocol):
+    """Hands a frame to the client; cancelled while it waits it has handed nothing over. Raises
+    `OSError` when the client left."""
+
+    def __call__(self, data: bytes, *, binary: bool) -> Awaitable[None]: ...
+
+
+class Outbox:
+    """Put events in; they are numbered, encoded and handed to `send` one after the other.
+
+    A frame that could not be sent within `slow_s` of being put means that the client reads too
+    slowly: everything that waits is dropped. `on_lost` is called once when that happened or the
+    client is gone.
     """
 
-    __slots__ = ("_bytes", "_frames", "_lost", "_on_lost", "_room", "_send", "_stall_s", "_writer")
+    __slots__ = (
+        *("_bytes", "_frames", "_lost", "_next_sequence", "_on_lost", "_room", "_send", "_slow_s"),
+        *("_writer", "too_slow"),
+    )
 
     def __init__(
         self,
-        send: Callable[[bytes], Awaitable[None]],
+        send: Send,
         *,
-        stall_s: float,
+        slow_s: float,
+        next_sequence: Callable[[], int],
         on_lost: Callable[[], None],
     ) -> None:
         self._send = send
-        self._stall_s = stall_s
+        self._slow_s = slow_s
+        self._next_sequence = next_sequence
         self._on_lost = on_lost
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[Frame] | None = None
         self._bytes = 0
         self._room: asyncio.Event | None = None
         self._writer: asyncio.Task[None] | None = None
         self._lost = False
+        self.too_slow = False
+        """The client is still there and reads too slowly."""
 
     @property
     def lost(self) -> bool:
-        """Whether the client cannot be reached any more."""
+        """Whether nothing can be put any more."""
         return self._lost
 
-    async def put(self, frame: bytes) -> None:
-        """Queue a frame; waits while the queue is full, never longer than `stall_s`.
+    async def put(
+        self,
+        encode: Callable[[int], bytes],
+        size: int,
+        *,
+        binary: bool = False,
+        turn: Turn | None = None,
+    ) -> int:
+        """Queue what `encode` makes of its sequence number, about `size` bytes; the number.
+
+        Waits while the queue is full, never longer than a client may be slow.
 
         Raises:
             ClientLost: it cannot be sent any more.
         """
-        if self._is_full(frame):
-            try:
-                async with asyncio.timeout(self._stall_s):
-                    while self._is_full(frame) and not self._lost:
-                        self._room = self._room or asyncio.Event()
-                        self._room.clear()
-                        await self._room.wait()
-            except TimeoutError:
-                self._give_up("queue_full")
+        while self._is_full(size, turn) and not self._lost:
+            # The writer bounds the waiting: it makes room or finds the client too slow.
+            self._room = self._room or asyncio.Event()
+            await self._room.wait()
         if self._lost:
             raise ClientLost
+        sequence = self._next_sequence()
+        frame = Frame(encode(sequence), binary, time.monotonic(), turn)
+        if self._frames is None:
+            self._frames = deque()
         self._frames.append(frame)
-        self._bytes += len(frame)
-        if self._writer is None:
-            self._writer = asyncio.create_task(self._write(), name="session-writer")
+        self._bytes += len(frame.data)
+        self._start()
+        return sequence
+
+    async def tell(self, event: Event, *, turn: Turn | None = None, size: int = 1024) -> int:
+        """`put` of an event."""
+
+        def encode(sequence: int) -> bytes:
+            event.sequence = sequence
+            return encode_event(event)
+
+        return await self.put(encode, size, turn=turn)
+
+    def drop_turns(self) -> dict[int, float]:
+        """Drop every frame of an utterance that was not handed to the client yet.
+
+        Returns:
+            By utterance, where its dropped audio begins, in ms.
+        """
+        dropped: dict[int, float] = {}
+        if not self._frames:
+            return dropped
+        if self._writer is not None and self._frames[0].turn is not None:
+            # It waits for the client to take the first frame, or has not begun to run.
+            self._writer.cancel()
+            self._writer = None
+        kept: deque[Frame] = deque()
+        for frame in self._frames:
+            if frame.turn is None:
+                kept.append(frame)
+                continue
+            self._bytes -= len(frame.data)
+            if frame.turn.offset_ms is not None:
+                dropped.setdefault(frame.turn.number, frame.turn.offset_ms)
+        self._frames = kept
+        self._make_room()
+        if kept:
+            self._start()
+        return dropped
 
     async def flush(self) -> None:
-        """Wait until everything queued is sent or the client is lost; bounded by `stall_s`."""
+        """Wait until everything queued is sent or the client is lost."""
         if self._writer is not None:
-            await asyncio.wait((self._writer,), timeout=self._stall_s)
+            await asyncio.wait((self._writer,), timeout=self._slow_s)
 
     async def aclose(self) -> None:
         """Drop what is queued and end the writer."""
         self._lost = True
-        self._frames.clear()
+        self._frames = None
+        self._make_room()
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait((self._writer,))
 
-    def _is_full(self, frame: bytes) -> bool:
-        queued = len(self._frames)
-        return queued >= _MAX_FRAMES or (queued > 0 and self._bytes + len(frame) > _MAX_BYTES)
+    def _start(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.create_task(self._write(), name="session-writer")
+
+    def _is_full(self, size: int, turn: Turn | None) -> bool:
+        queued = len(self._frames) if self._frames is not None else 0
+        most, most_bytes = _MAX_FRAMES, _MAX_BYTES
+        if turn is not None:
+            most, most_bytes = most - _KEPT_FRAMES, most_bytes - _KEPT_BYTES
+        return queued >= most or (queued > 0 and self._bytes + size > most_bytes)
+
+    def _make_room(self) -> None:
+        if self._room is not None:
+            self._room.set()
+            self._room = None
 
     async def _write(self) -> None:
         try:
             while self._frames:
                 frame = self._frames[0]
-                async with asyncio.timeout(self._stall_s):
-                    await self._send(frame)
+                left_s = frame.queued_at_s + self._slow_s - time.monotonic()
+                async with asyncio.timeout(max(0.0, left_s)):
+                    await self._send(frame.data, binary=frame.binary)
                 if self._frames:
                     self._frames.popleft()
-                    self._bytes -= len(frame)
-                if self._room is not None:
-                    self._room.set()
-                    self._room = None
-        except (OSError, TimeoutError) as error:
+                    self._bytes -= len(frame.data)
+                self._make_room()
+            self._frames = None  # an empty deque would take 600 bytes
+        except TimeoutError:
+            self.too_slow = not self._lost
+            self._give_up("too_slow")
+        except OSError as error:
             self._give_up(type(error).__name__)
         except Exception as error:
             _log.error("session_writer_failed", error_type=type(error).__name__)
             self._give_up(type(error).__name__)
         finally:
-            self._writer = None
+            if self._writer is asyncio.current_task():
+                self._writer = None
 
     def _give_up(self, reason: str) -> None:
         if self._lost:
             return
         _log.debug("session_client_lost", reason=reason)
         self._lost = True
-        self._frames.clear()
-        if self._room is not None:
-            self._room.set()
+        self._frames = None
+        self._bytes = 0
+        self._make_room()
         self._on_lost()

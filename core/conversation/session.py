@@ -8,125 +8,87 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Final, Protocol
+from typing import Final
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
-from core.analytics.recorder import CLIENT_GONE, Recorder
-from core.audio.formats import format_names, resolve
-from core.cache.envelope import RenditionEntry
-from core.conversation.events import (
-    AudioMetadata,
-    AudioResponse,
-    Capabilities,
+from core.conversation.commands import (
     Command,
-    ConnectionEstablished,
-    ErrorEvent,
+    Configure,
+    EndText,
+    FlushText,
     GetStats,
+    Interrupt,
     Ping,
-    Pong,
-    SessionStats,
+    Playback,
     Synthesize,
-    encode_event,
+    Text,
 )
+from core.conversation.configuring import changed
+from core.conversation.events import Accepted, Configured, Pong, error_event
+from core.conversation.interrupting import interruption
 from core.conversation.outbox import ClientLost, Outbox
+from core.conversation.parts import SessionParts
+from core.conversation.playout import Playout
 from core.conversation.registry import Connection
-from core.deadline import Deadline
-from core.errors import Busy, FrameTooLarge, SeiketsuError, SessionBusy
-from core.speech import Origin, SpeechPlan, SpeechRequest, SpeechTrace
-from core.text.languages import AUTO, LANGUAGES
+from core.conversation.speaking import Speaking
+from core.conversation.state import SessionState
+from core.conversation.telling import greeting, stats
+from core.conversation.utterance import Utterance
+from core.conversation.writing import Writing
+from core.errors import Busy, SeiketsuError, SessionBusy, TextTooLong
 
 MAX_WAITING: Final = 8
-"""Texts of one session that may wait behind the one being spoken."""
-MAX_AUDIO_FRAME_BYTES: Final = 900_000
-"""Largest frame sent: clients commonly close at 1 MiB."""
+"""Utterances of one session that may wait behind the one being spoken."""
+MAX_CLOSING: Final = 4
+"""Interrupted utterances whose speech is coming to its end; a further interruption waits."""
 _END_S: Final = 5.0
 """Longest time that speech nobody waits for any more may take to end."""
-_TOO_LARGE: Final = (
-    f"The audio as hex is larger than a frame of {MAX_AUDIO_FRAME_BYTES} bytes may be."
-)
-
-
-class Speaker(Protocol):
-    """What a session needs of the speech service."""
-
-    async def plan(self, request: SpeechRequest) -> SpeechPlan: ...
-    def new_trace(self, request_id: str, request: SpeechRequest) -> SpeechTrace: ...
-    def new_deadline(self, origin: Origin = "live") -> Deadline: ...
-    def peek(self, plan: SpeechPlan, trace: SpeechTrace) -> RenditionEntry | None: ...
-    async def whole(
-        self, plan: SpeechPlan, trace: SpeechTrace, deadline: Deadline
-    ) -> RenditionEntry: ...
-
-
-class SessionParts(msgspec.Struct, frozen=True, gc=False):
-    """What all sessions of a process share."""
-
-    service: Speaker
-    recorder: Recorder
-    place: Callable[[], AbstractContextManager[None]]
-    """One of the places for requests under way; raises `Busy`."""
-    new_request_id: Callable[[], str]
-    report: Callable[[BaseException, str], None]
-    """Logs an error that nobody foresaw, with the request's id."""
-    max_text_chars: int
-    max_frame_bytes: int
+_RELEASE_S: Final = 0.05
+"""So long after it was heard an utterance is let go."""
 
 
 class Session:
-    """The state of one conversation. Close it with `aclose()`."""
+    """The state of one conversation and the task that speaks. Close it with `aclose()`."""
 
     __slots__ = (
-        "_audio_bytes",
-        "_cached",
-        "_characters",
-        "_connection",
-        "_failed",
-        "_outbox",
-        "_parts",
-        "_processing_ms",
-        "_served",
-        "_speaking",
-        "_waiting",
+        *("_closing", "_connection", "_outbox", "_parts", "_playout", "_release", "_speaking"),
+        *("_state", "_task", "_writing"),
     )
 
-    def __init__(self, connection: Connection, parts: SessionParts, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        state: SessionState,
+        connection: Connection,
+        parts: SessionParts,
+        outbox: Outbox,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state = state
         self._connection = connection
         self._parts = parts
         self._outbox = outbox
-        self._waiting: deque[Synthesize] = deque()
-        self._speaking: asyncio.Task[None] | None = None
-        self._served = self._failed = self._cached = 0
-        self._characters = self._audio_bytes = 0
-        self._processing_ms = 0.0
+        self._playout = Playout(clock)
+        self._speaking = Speaking(state.tenant, parts, outbox, self._playout)
+        self._writing = Writing(
+            state,
+            queue=self._queue,
+            grown=self._speaking.grown,
+            max_chars=parts.max_text_chars,
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._closing: set[asyncio.Task[None]] | None = None
+        self._release: asyncio.TimerHandle | None = None
 
     @property
     def speaking(self) -> bool:
         """Whether a text is being spoken or waits."""
-        return self._speaking is not None
+        return self._task is not None
 
     async def greet(self) -> None:
         """Send the first event."""
-        connection, parts = self._connection, self._parts
-        event = ConnectionEstablished(
-            session_id=connection.session_id,
-            voice_agent_id=connection.voice_agent_id,
-            language=connection.language,
-            capabilities=Capabilities(
-                formats=format_names(),
-                languages=(*LANGUAGES, AUTO),
-                max_text_chars=parts.max_text_chars,
-                max_frame_bytes=parts.max_frame_bytes,
-                max_audio_frame_bytes=MAX_AUDIO_FRAME_BYTES,
-                max_waiting_commands=MAX_WAITING,
-            ),
-            server_time_unix_s=round(time.time(), 3),
-        )
-        await self._outbox.put(encode_event(event))
+        await self._outbox.tell(greeting(self._state, self._parts, MAX_WAITING))
 
     async def handle(self, command: Command) -> None:
         """Carry a command out, or let it wait for its turn to be spoken.
@@ -134,164 +96,186 @@ class Session:
         Raises:
             ClientLost: the client cannot be reached any more.
         """
-        match command:
-            case Ping():
-                event = Pong(round(time.time(), 3), command.command_id)
-                await self._outbox.put(encode_event(event))
-            case GetStats():
-                await self._outbox.put(encode_event(self._stats(command.command_id)))
-            case Synthesize():
-                if len(self._waiting) > MAX_WAITING:
-                    await self.refuse(SessionBusy(), command.command_id)
+        command_id = command.command_id
+        try:
+            match command:
+                case Ping():
+                    await self._outbox.tell(
+                        Pong(server_time_unix_s=round(time.time(), 3), command_id=command_id)
+                    )
                     return
-                self._connection.requests += 1
-                self._waiting.append(command)
-                if self._speaking is None:
-                    self._speaking = asyncio.create_task(self._speak_all(), name="session-speech")
+                case GetStats():
+                    event = stats(self._state, self._connection, self._speaking.counts, command_id)
+                    await self._outbox.tell(event)
+                    return
+            if command_id is not UNSET and command_id in self._state.commands:
+                await self._outbox.tell(Accepted(command_id=command_id))
+                return
+            await self._carry_out(command)
+            if command_id is not UNSET:
+                self._state.commands.add(command_id)
+        except SeiketsuError as error:
+            await self.refuse(error, command_id)
 
     async def refuse(self, error: SeiketsuError, command_id: str | UnsetType = UNSET) -> None:
         """Answer with an error; the session goes on."""
         self._parts.recorder.refuse(error.code)
-        await self._outbox.put(encode_event(_error_event(error, command_id)))
+        await self._outbox.tell(error_event(error, command_id))
 
     async def finish(self, within_s: float) -> None:
         """Wait until all that was asked is spoken and sent, for so long at most; what was not is
-        answered with an error."""
-        if self._speaking is not None:
-            await asyncio.wait((self._speaking,), timeout=within_s)
-        for command in tuple(self._waiting):
-            await self.refuse(Busy("This gateway is going to end."), command.command_id)
+        answered with an error. No command is carried out any more: what is being written is
+        spoken as far as it is."""
+        self._writing.end()
+        if self._task is not None:
+            await asyncio.wait((self._task,), timeout=within_s)
+        for utterance in tuple(self._state.waiting):
+            error = Busy("This gateway is going to end.")
+            self._parts.recorder.refuse(error.code)
+            await self._outbox.tell(
+                error_event(error, utterance.command_id, utterance_id=utterance.id)
+            )
         await self._outbox.flush()
 
     async def aclose(self) -> None:
         """End what is being spoken and drop what waits; leaves no task behind."""
-        self._waiting.clear()
-        if self._speaking is not None:
-            self._speaking.cancel()
-            await asyncio.wait((self._speaking,), timeout=_END_S)
+        self._state.waiting.clear()
+        self._detach()
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_END_S)
+        if self._release is not None:
+            self._release.cancel()
         await self._outbox.aclose()
 
+    async def _carry_out(self, command: Command) -> None:
+        utterance: Utterance | None = None
+        match command:
+            case Synthesize():
+                utterance = self._writing.whole(command)
+                if not command.stream:
+                    return  # the speech is the answer
+            case Text():
+                utterance = self._writing.write(command)
+                if utterance is not None and utterance.too_long and not utterance.over:
+                    await self._cut_short(utterance)
+                    return
+            case FlushText():
+                utterance = self._writing.flush()
+            case EndText():
+                utterance = self._state.writing
+                self._writing.end()
+            case Playback():
+                utterance = self._state.alive(command.utterance_id)
+                if utterance is not None:
+                    offset_ms = max(0.0, command.offset_ms - utterance.start_ms)
+                    self._playout.report(utterance.number, offset_ms)
+            case Configure():
+                await self._configure(command)
+                return
+            case Interrupt():
+                await self._interrupt(command)
+        if command.command_id is not UNSET or isinstance(command, Interrupt):
+            named = UNSET if utterance is None else utterance.id
+            await self._outbox.tell(Accepted(command_id=command.command_id, utterance_id=named))
+
+    def _queue(self, utterance: Utterance) -> None:
+        """Raises `SessionBusy`."""
+        waiting = self._state.waiting
+        if len(waiting) > MAX_WAITING:
+            raise SessionBusy()
+        self._connection.requests += 1
+        waiting.append(utterance)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._task is None and self._state.waiting:
+            self._task = asyncio.create_task(self._speak_all(), name="session-speech")
+
+    async def _cut_short(self, utterance: Utterance) -> None:
+        """Tell at once that a text is too long; of it is heard what was sent already."""
+        waiting = self._state.waiting
+        utterance.over = True
+        if waiting[0] is utterance:
+            self._detach()
+        waiting.remove(utterance)
+        self._speaking.counts.failed += 1
+        self._playout.ended(utterance.number)
+        self._sent(utterance)
+        self._go_on()
+        error = TextTooLong(f"A text may have {self._parts.max_text_chars} characters.")
+        await self._outbox.tell(error_event(error, utterance.command_id, utterance_id=utterance.id))
+
+    async def _configure(self, command: Configure) -> None:
+        """Raises: see `core.conversation.configuring.changed`."""
+        state = self._state
+        state.config = config = await changed(
+            self._parts.service, state.tenant, state.config, command
+        )
+        self._connection.voice_agent_id = config.voice_agent_id
+        self._connection.language = config.language
+        await self._outbox.tell(
+            Configured(
+                voice_agent_id=config.voice_agent_id,
+                language=config.language,
+                format=config.format,
+                audio_encoding=config.audio_encoding,
+                command_id=command.command_id,
+            )
+        )
+
+    async def _interrupt(self, command: Interrupt) -> None:
+        """Nothing waits between the first line and the last event but the client itself."""
+        dropped = self._outbox.drop_turns()
+        self._speaking.counts.interrupted += len(self._state.waiting)
+        self._detach()
+        for event in interruption(self._state, self._playout, dropped, command.playback_offset_ms):
+            await self._outbox.tell(event, size=1024 + 6 * len(event.spoken_text))
+        if self._closing is not None and len(self._closing) > MAX_CLOSING:
+            await asyncio.wait(self._closing, timeout=_END_S, return_when="FIRST_COMPLETED")
+
+    def _detach(self) -> None:
+        """End what is being spoken, without waiting for it."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        if self._closing is None:
+            self._closing = set()
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+        task.cancel()
+
     async def _speak_all(self) -> None:
+        waiting = self._state.waiting
         try:
-            while self._waiting:
-                # The text being spoken stays at the head: the count is right from the start.
-                await self._outbox.put(await self._speak(self._waiting[0]))
-                if self._waiting:
-                    self._waiting.popleft()
+            while waiting and self._task is asyncio.current_task():
+                utterance = waiting[0]  # it stays there: the count is right from the start
+                await self._speaking.speak(utterance)
+                if waiting and waiting[0] is utterance:
+                    waiting.pop(0)
+                    self._sent(utterance)
         except ClientLost:
-            self._waiting.clear()
+            waiting.clear()
         finally:
-            self._speaking = None
+            if self._task is asyncio.current_task():
+                self._task = None
 
-    async def _speak(self, command: Synthesize) -> bytes:
-        """The encoded event that answers the command."""
-        parts, connection = self._parts, self._connection
-        language = command.language or connection.language
-        request = SpeechRequest(
-            tenant=connection.tenant,
-            text=command.text,
-            agent_id=connection.voice_agent_id,
-            language=None if language == AUTO else language,
-            output_format=command.format,
-            optimize_for_speed=command.optimize_for_speed,
-            enable_caching=command.enable_caching,
-        )
-        request_id = parts.new_request_id()
-        trace = parts.service.new_trace(request_id, request)
-        try:
-            plan = await parts.service.plan(request)
-            entry = parts.service.peek(plan, trace)
-            if entry is None:
-                with parts.place():
-                    deadline = parts.service.new_deadline()
-                    entry = await parts.service.whole(plan, trace, deadline)
-            frame = _spoken(command, plan, trace, entry)
-            self._count(trace, plan)
-            return frame
-        except asyncio.CancelledError:
-            trace.error_code = CLIENT_GONE
-            raise
-        except Exception as error:
-            shown = error
-            if not isinstance(shown, SeiketsuError):
-                parts.report(error, request_id)
-                shown = SeiketsuError("Something went wrong inside the gateway.")
-            trace.error_code = shown.code
-            self._failed += 1
-            return encode_event(_error_event(shown, command.command_id, request_id))
-        finally:
-            trace.processing_ms = trace.now_ms()
-            parts.recorder.record(trace)
+    def _sent(self, utterance: Utterance) -> None:
+        if utterance is not self._state.writing:
+            (self._state.cut if utterance.over else self._state.ended).add(utterance.id)
+        elif not utterance.over:  # it did not grow for too long
+            self._writing.end()
+        if utterance.sent_ms:
+            self._state.sent.append(utterance)
+            self._let_go()
 
-    def _count(self, trace: SpeechTrace, plan: SpeechPlan) -> None:
-        self._served += 1
-        self._cached += trace.cached
-        self._characters += plan.characters
-        self._audio_bytes += trace.audio_bytes
-        self._processing_ms += trace.now_ms()
-
-    def _stats(self, command_id: str | UnsetType) -> SessionStats:
-        connection = self._connection
-        served = self._served
-        return SessionStats(
-            session_id=connection.session_id,
-            connected_s=round(time.time() - connection.connected_unix_s, 3),
-            requests=connection.requests,
-            served=served,
-            failed=self._failed,
-            waiting=connection.requests - served - self._failed,
-            cached=self._cached,
-            characters=self._characters,
-            audio_bytes=self._audio_bytes,
-            average_processing_time_ms=(round(self._processing_ms / served, 3) if served else None),
-            command_id=command_id,
-        )
-
-
-def _spoken(
-    command: Synthesize, plan: SpeechPlan, trace: SpeechTrace, entry: RenditionEntry
-) -> bytes:
-    """The encoded `audio_response`. Raises `FrameTooLarge`."""
-    if 2 * len(entry.audio) > MAX_AUDIO_FRAME_BYTES:
-        raise FrameTooLarge(_TOO_LARGE)
-    first_ms = trace.first_audio_ms
-    event = AudioResponse(
-        audio_data=entry.audio.hex(),
-        metadata=AudioMetadata(
-            text=command.text,
-            voice_id=trace.voice,
-            provider=trace.provider,
-            model=trace.model,
-            format=plan.output_format,
-            content_type=resolve(plan.output_format, 0).content_type,
-            language=plan.language,
-            duration_ms=entry.duration_ms,
-            processing_time_ms=round(trace.now_ms(), 3),
-            first_audio_ms=None if first_ms is None else round(first_ms, 3),
-            cached=trace.cached,
-            fallback=trace.fallback,
-            quality_score=entry.quality_score,
-            characters=plan.characters,
-            request_id=trace.request_id,
-        ),
-        command_id=command.command_id,
-    )
-    frame = encode_event(event)
-    if len(frame) > MAX_AUDIO_FRAME_BYTES:
-        raise FrameTooLarge(_TOO_LARGE)
-    return frame
-
-
-def _error_event(
-    error: SeiketsuError,
-    command_id: str | UnsetType = UNSET,
-    request_id: str | UnsetType = UNSET,
-) -> ErrorEvent:
-    return ErrorEvent(
-        code=error.code,
-        message=error.message,
-        action=error.action,
-        retryable=error.retryable,
-        request_id=request_id,
-        command_id=command_id,
-    )
+    def _let_go(self) -> None:
+        """Forget what was heard to its end, and look again when the next will have been."""
+        state = self._state
+        playing = self._playout.playing()
+        state.sent = [one for one in state.sent if one.number in playing]
+        if self._release is not None:
+            self._release.cancel()
+            self._release = None
+        if state.sent:
+            left_s = self._playout.unheard_ms() / 1000 + _RELEASE_S
+            self._release = asyncio.get_running_loop().call_later(left_s, self._let_go)

@@ -22,6 +22,7 @@ from litestar.params import FromPath
 
 from core.errors import ConfigurationError
 from gateway.docs.openapi import complete_schema
+from gateway.docs.session import protocol_markdown
 from gateway.errors import ErrorRow, error_table
 
 TITLE: Final = "Seiketsu Voice"
@@ -50,7 +51,8 @@ _PAGE: Final = f"""<!DOCTYPE html>
 </head>
 <body><div id="api"><p>This page needs JavaScript; the same as JSON is at
 <a href="/docs/openapi.json">/docs/openapi.json</a>, the error codes at
-<a href="/docs/errors">/docs/errors</a>.</p></div></body>
+<a href="/docs/errors">/docs/errors</a>, the protocol of the
+session at <a href="/docs/session">/docs/session</a>.</p></div></body>
 </html>
 """.encode()
 
@@ -81,7 +83,7 @@ def openapi_config() -> OpenAPIConfig:
         render_plugins=[_Page(), _Document()],
         openapi_router=Router(
             "/docs",
-            route_handlers=[_errors, _static_route()],
+            route_handlers=[_errors, _session, _static_route()],
             include_in_schema=False,
             after_request=_finish,
         ),
@@ -112,6 +114,12 @@ class _Document(OpenAPIRenderPlugin):
 async def _errors() -> list[ErrorRow]:
     """Every error code with its status, meaning, action and whether to try again."""
     return error_table()
+
+
+@get("/session", media_type="text/markdown")
+async def _session() -> str:
+    """The protocol of the session: every command and event, the binary header, the close codes."""
+    return protocol_markdown()
 
 
 def _static_route() -> HTTPRouteHandler:

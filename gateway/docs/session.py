@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.conversation.events import schemas
+from core.conversation.session import MAX_WAITING
+from core.conversation.speaking import LEAD_MS, TEXT_IDLE_S
+from gateway.docs.session_tables import command_markdown, event_markdown, header_markdown
 
 SESSION_PATH: Final = "/api/v1/voice/streaming/stream/{session_id}"
 
@@ -26,7 +29,7 @@ def session_operation() -> dict[str, Any]:
         "operationId": "streamSession",
         "tags": ["Sessions"],
         "summary": "Talk over a WebSocket",
-        "description": PROTOCOL,
+        "description": protocol_markdown(),
         "parameters": [
             {
                 "name": "session_id",
@@ -37,6 +40,8 @@ def session_operation() -> dict[str, Any]:
             },
             _query("voice_agent_id", "`agent_123` if left out."),
             _query("language", "Of texts that name none; `auto` if left out."),
+            _query("format", "Of texts that name none; `mp3` if left out."),
+            _query("audio_encoding", "`hex`, `base64` or `binary`; `hex` if left out."),
             _query("token", "From `POST /api/v1/voice/sessions`. Never a key."),
         ],
         "responses": {"101": {"description": "The session is open"}},
@@ -58,43 +63,87 @@ def _query(name: str, description: str) -> dict[str, Any]:
     }
 
 
-PROTOCOL: Final = """\
+CLOSE_CODES: Final = {
+    1000: "nobody sent anything for ten minutes (the operator may choose another time)",
+    1001: "the gateway is going to end; what was asked before is answered first",
+    1006: "you took nothing for 30 seconds: the connection is cut",
+    1007: "a text frame was not UTF-8",
+    1008: "20 messages in a row could not be read, or one came in over 256 pieces",
+    1009: "a frame was larger than 64 KB",
+    1011: "a fault of the gateway, or no answer to its pings",
+    1012: "the gateway ended before the session could",
+    4008: "what waited for you was not read within 20 seconds; the last event is the error "
+    "`client_too_slow`",
+}
+"""The times are those of the settings' defaults."""
+
+
+def protocol_markdown() -> str:
+    """The protocol in words and tables."""
+    codes = "\n".join(f"| {code} | {when} |" for code, when in CLOSE_CODES.items())
+    return _PROTOCOL.format(
+        commands=command_markdown(),
+        events=event_markdown(),
+        header=header_markdown(),
+        waiting=MAX_WAITING,
+        lead_s=f"{LEAD_MS / 1000:g}",
+        idle_s=f"{TEXT_IDLE_S:g}",
+        codes=f"| closed with | when |\n|---|---|\n{codes}",
+    )
+
+
+_PROTOCOL: Final = """\
 A WebSocket: `ws://HOST/api/v1/voice/streaming/stream/session_123`. It lets in whom the other \
 routes let in: by a key in the headers, or without keys programs on this computer. A browser sends \
 the token of `POST /api/v1/voice/sessions`, as `?token=TOKEN` or by offering the subprotocols \
 `seiketsu` and `seiketsu.token.TOKEN`. A refused handshake is answered with the status and \
 the body of every error.
 
-Messages are JSON objects in text frames, told apart by `type`:
+Messages are JSON objects in text frames, told apart by `type`. The whole of a short talk:
 
-| from you | fields | answered by |
-|---|---|---|
-| `synthesize` | `text`; `language`, `format` (`mp3`), `optimize_for_speed`, `enable_caching` as \
-in `POST /synthesize`; `command_id` | `audio_response` or `error` |
-| `ping` | `command_id` | `pong`, at once |
-| `get_stats` | `command_id` | `session_stats` |
+```
+-> {{"type": "synthesize", "text": "Hello! How can I help you today?"}}
+<- {{"type": "audio_response", "audio_data": "...", "metadata": {{...}}}}
+```
 
-| from the gateway | fields |
-|---|---|
-| `connection_established` | `session_id`, `voice_agent_id`, `language`, `capabilities`, \
-`server_time_unix_s` |
-| `audio_response` | `audio_data` (the whole file, hexadecimal), `metadata`, `command_id` |
-| `pong` | `server_time_unix_s`, `command_id` |
-| `session_stats` | what this session has done, `command_id` |
-| `error` | `code`, `message`, `action`, `retryable`, `request_id`, `command_id` |
+and of one whose text a language model writes:
 
-Texts are spoken in the order they were sent; eight may wait, the next gets `session_busy`. \
-`command_id` (1 to 64 characters) is yours and comes back in the answer. A frame of yours may have \
-64 KB; audio over 900,000 bytes of JSON is answered by `frame_too_large`.
+```
+-> {{"type": "text", "text": "Let me ", "utterance_id": "a"}}
+-> {{"type": "text", "text": "look. One moment", "utterance_id": "a"}}
+<- speech_started, alignment, audio_chunk, audio_chunk ...
+-> {{"type": "end"}}            or   {{"type": "interrupt"}}
+<- ... speech_finished         or   interrupted, accepted
+```
 
-| closed with | when |
-|---|---|
-| 1000 | nobody sent anything for ten minutes (the operator may choose another time) |
-| 1001 | the gateway is going to end; what was asked before is answered first |
-| 1007 | a text frame was not UTF-8 |
-| 1008 | 20 messages in a row could not be read |
-| 1009 | a frame was larger than 64 KB |
-| 1011 | a fault of the gateway, or no answer to its pings |
-| 1012 | the gateway ended before the session could |
-| 1006 | you took nothing for 30 seconds: the connection is cut |
+Any command may carry a `command_id` (1 to 64 characters). It comes back in the answer; a command \
+without an answer of its own is acknowledged by `accepted`. Of the last 256 a repeated one is \
+acknowledged again and not carried out twice, except `ping` and `get_stats`.
+
+{commands}
+
+Every event carries `sequence`: 1, 2, 3 and so on in the session, binary frames included. What an \
+interruption drops leaves a gap.
+
+{events}
+
+Utterances are spoken in the order they were begun; {waiting} may wait behind the one being \
+spoken, the next gets `session_busy`. One whose text is being written is waited for: `end` it, or \
+what is behind it waits until the text did not grow for {idle_s} s. A streamed utterance is sent \
+{lead_s} s ahead of its hearing; report `playback` where playing began late. After `interrupt` no \
+audio of what was asked before is sent; text that still arrives with the old `utterance_id` is \
+dropped, so give your texts ids. An error with an `utterance_id` ends that utterance, and the next \
+one follows; what still arrives for it is dropped up to `end`. A frame of yours may have 64 KB; an \
+`audio_response` over 900,000 bytes is answered by `frame_too_large`: use `stream`.
+
+## Binary frames
+
+With the encoding `binary` audio comes in binary frames instead of `audio_chunk`: a header, \
+numbers with the high byte first, and then the audio.
+
+{header}
+
+## Close codes
+
+{codes}
 """

@@ -14,11 +14,14 @@ from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
 
-from core.conversation.events import decode_command
+from core.conversation.commands import decode_command
+from core.conversation.events import encode_event, error_event
 from core.conversation.outbox import ClientLost, Outbox
+from core.conversation.parts import SessionParts
 from core.conversation.registry import Connection
-from core.conversation.session import Session, SessionParts
-from core.errors import Busy, InvalidRequest, SeiketsuError
+from core.conversation.session import Session
+from core.conversation.state import SessionState
+from core.errors import Busy, ClientTooSlow, InvalidRequest, SeiketsuError
 from gateway.edge import Edge
 from gateway.errors import (
     PathNotFound,
@@ -36,11 +39,15 @@ MAX_BAD_MESSAGES: Final = 20
 FINISH_SHARE: Final = 0.75
 """Of SEIKETSU_DRAIN: how long a session may still speak what was asked when the gateway is going to
 end. What is left then is answered with `busy`."""
+SLOW_SHARE: Final = 2 / 3
+"""Of SEIKETSU_SEND_STALL: a client that did not take for so long what waits for it is told that it
+reads too slowly. The rest of the time it has to hear that, then the connection is cut."""
 
 Close = tuple[int, str]
 IDLE: Final[Close] = (1000, "nothing was sent for too long")
 GOING_AWAY: Final[Close] = (1001, "the gateway is going to end; connect again")
 BAD_MESSAGES: Final[Close] = (1008, "too many messages that cannot be read")
+TOO_SLOW: Final[Close] = (4008, "what waited was not read in time")
 FAULT: Final[Close] = (1011, "a fault of the gateway")
 
 
@@ -84,10 +91,11 @@ async def _serve(
             raise Busy("This gateway is going to end.", retry_after_s=1)
         opening = await open_session(edge, scope)
         connection = _connection(opening)
+        state = SessionState(opening.session_id, opening.principal.tenant, opening.config)
         with edge.sessions.enter(connection):
             await wire.send(accept_event(opening))
             wire.accepted = True
-            await _converse(edge, parts, connection, wire)
+            await _converse(edge, parts, state, connection, wire)
     except (OSError, ClientLost):
         return  # the client left
     except Exception as error:
@@ -106,16 +114,22 @@ def _connection(opening: Opening) -> Connection:
         session_id=opening.session_id,
         tenant=opening.principal.tenant,
         key_id=opening.principal.key_id,
-        voice_agent_id=opening.voice_agent_id,
-        language=opening.language,
+        voice_agent_id=opening.config.voice_agent_id,
+        language=opening.config.language,
         connected_unix_s=time.time(),
     )
 
 
-async def _converse(edge: Edge, parts: SessionParts, connection: Connection, wire: _Wire) -> None:
+async def _converse(
+    edge: Edge, parts: SessionParts, state: SessionState, connection: Connection, wire: _Wire
+) -> None:
     gateway = edge.settings.gateway
-    outbox = Outbox(wire.send_text, stall_s=gateway.send_stall_s, on_lost=wire.wake)
-    session = Session(connection, parts, outbox)
+    slow_s = gateway.send_stall_s * SLOW_SHARE
+    outbox = Outbox(
+        wire.send_frame, slow_s=slow_s, next_sequence=state.next_sequence, on_lost=wire.wake
+    )
+    session = Session(state, connection, parts, outbox)
+    ending: Close | None = None
     connection.end = wire.leave
     if edge.draining.is_set():  # since the handshake began
         wire.leave()
@@ -126,10 +140,16 @@ async def _converse(edge: Edge, parts: SessionParts, connection: Connection, wir
             await session.finish(gateway.drain_s * FINISH_SHARE)
         elif ending is not None:
             await outbox.flush()
+    except ClientLost:
+        ending = None
     finally:
         connection.end = None
         await session.aclose()
-    if ending is not None:
+    if outbox.too_slow:
+        event = error_event(ClientTooSlow())
+        event.sequence = state.next_sequence()
+        await wire.close(TOO_SLOW, gateway.send_stall_s - slow_s, first=encode_event(event))
+    elif ending is not None:
         await wire.close(ending, gateway.send_stall_s)
 
 
@@ -206,15 +226,20 @@ class _Wire:
         """Send an ASGI event. Raises `OSError` when the client left."""
         await self._send(event)
 
-    async def send_text(self, frame: bytes) -> None:
-        """Send a text frame. Raises `OSError` when the client left."""
-        await self._send({"type": "websocket.send", "text": frame.decode()})
+    async def send_frame(self, data: bytes, *, binary: bool) -> None:
+        """Send a frame. Raises `OSError` when the client left."""
+        if binary:
+            await self._send({"type": "websocket.send", "bytes": data})
+        else:
+            await self._send({"type": "websocket.send", "text": data.decode()})
 
-    async def close(self, how: Close, within_s: float) -> None:
-        """Say goodbye, if the client still listens."""
+    async def close(self, how: Close, within_s: float, first: bytes | None = None) -> None:
+        """Say goodbye, if the client still listens; `first` an event."""
         code, reason = how
         try:
             async with asyncio.timeout(within_s):
+                if first is not None:
+                    await self.send_frame(first, binary=False)
                 await self._send({"type": "websocket.close", "code": code, "reason": reason})
         except (OSError, TimeoutError):
             return

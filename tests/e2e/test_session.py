@@ -14,6 +14,8 @@ from benchmarks.stack import Stack, open_stack
 FIRST = 100
 """Kept open, so that what the process holds already serves none of the measured."""
 SESSIONS = 400
+TALKERS = 100
+TURNS = 10
 MOST_KB = 40.0
 
 
@@ -22,10 +24,14 @@ async def test_a_conversation_with_a_real_voice_and_what_quiet_ones_cost() -> No
     async with (
         open_stack(voice_processes=1) as stack,
         aiohttp.ClientSession(connector=connector) as client,
+        AsyncExitStack() as closing,
     ):
         await _talks(stack, client)
-        kilobytes = await _cost_kb(stack, client)
+        kilobytes = await _cost_kb(stack, client, closing)
         print(f"\n{kilobytes:.1f} KB for each of {SESSIONS} quiet sessions")
+        assert kilobytes <= MOST_KB
+        kilobytes = await _talked_kb(stack, client, closing)
+        print(f"{kilobytes:.1f} KB for each of {TALKERS} that have talked and were interrupted")
         assert kilobytes <= MOST_KB
 
 
@@ -64,17 +70,55 @@ async def _detailed(stack: Stack, client: aiohttp.ClientSession) -> dict[str, di
         return found
 
 
-async def _cost_kb(stack: Stack, client: aiohttp.ClientSession) -> float:
+async def _cost_kb(stack: Stack, client: aiohttp.ClientSession, closing: AsyncExitStack) -> float:
     """What one quiet session adds to the memory of the gateway, in KB."""
     process = psutil.Process(stack.gateway_pid)
-    async with AsyncExitStack() as closing:
-        await _open(stack, client, closing, range(FIRST))
-        before = process.memory_info().rss
-        await _open(stack, client, closing, range(FIRST, FIRST + SESSIONS))
-        grown = process.memory_info().rss - before
-        found = await _detailed(stack, client)
-        assert found["streaming_connections"]["active_count"] == FIRST + SESSIONS
+    await _open(stack, client, closing, range(FIRST))
+    before = process.memory_info().rss
+    await _open(stack, client, closing, range(FIRST, FIRST + SESSIONS))
+    grown = process.memory_info().rss - before
+    found = await _detailed(stack, client)
+    assert found["streaming_connections"]["active_count"] == FIRST + SESSIONS
     return grown / SESSIONS / 1024
+
+
+async def _talked_kb(stack: Stack, client: aiohttp.ClientSession, closing: AsyncExitStack) -> float:
+    """What a session that has spoken and was interrupted adds once it is quiet, in KB."""
+    process = psutil.Process(stack.gateway_pid)
+    await _talk(stack, client, closing, range(20))
+    before = process.memory_info().rss
+    await _talk(stack, client, closing, range(20, 20 + TALKERS))
+    return (process.memory_info().rss - before) / TALKERS / 1024
+
+
+async def _talk(
+    stack: Stack, client: aiohttp.ClientSession, closing: AsyncExitStack, numbers: range
+) -> None:
+    """Open sessions that each speak some turns, of which the last is interrupted."""
+    for number in numbers:
+        url = _url(stack, f"t{number}") + "?language=en&audio_encoding=binary"
+        socket = await closing.enter_async_context(client.ws_connect(url, compress=0))
+        for turn in range(TURNS):
+            name = f"turn-{turn}"
+            text = {"type": "text", "text": "Yes, it is.", "utterance_id": name}
+            await socket.send_json({**text, "command_id": f"c{turn}"})
+            await socket.send_json({"type": "end"})
+            await _until(socket, "speech_finished")
+            if turn < TURNS - 1:
+                heard = {"type": "playback", "utterance_id": name, "offset_ms": 60_000}
+                await socket.send_json(heard)
+        await socket.send_json({"type": "interrupt"})
+        await _until(socket, "interrupted")
+    await asyncio.sleep(0.2)
+
+
+async def _until(socket: aiohttp.ClientWebSocketResponse, kind: str) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            message = await socket.receive()
+            assert message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY), message
+            if message.type is aiohttp.WSMsgType.TEXT and message.json()["type"] == kind:
+                return
 
 
 async def _open(

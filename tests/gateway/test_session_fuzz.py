@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from core.conversation.audio_frames import read_header
 from core.conversation.events import Event
 from tests.gateway.conftest import Start
 from tests.gateway.fakes import Box, FakeSpeech, entry_of
@@ -33,6 +34,8 @@ quick = settings(
     suppress_health_check=list(HealthCheck),
 )
 
+ids = st.sampled_from(["a", "b", "c"])
+offsets = st.sampled_from([0, 1, 150.5, 10**6]) | json_values
 names = st.text(max_size=8) | st.sampled_from(["text", "type", "format", "command_id"])
 commands = st.one_of(
     st.fixed_dictionaries(
@@ -42,11 +45,28 @@ commands = st.one_of(
             "format": st.sampled_from(["mp3", "wav", "pcm_8000", "nothing"]) | json_values,
             "enable_caching": st.booleans() | json_values,
             "optimize_for_speed": st.booleans(),
+            "stream": st.booleans(),
+            "utterance_id": ids | json_values,
             "command_id": st.text(min_size=1, max_size=70),
         },
     ),
     st.fixed_dictionaries(
-        {"type": st.sampled_from(["ping", "get_stats"])},
+        {"type": st.just("text"), "text": st.text(max_size=30) | st.just("word " * 2000)},
+        optional={"utterance_id": ids | json_values, "command_id": st.text(max_size=3)},
+    ),
+    st.fixed_dictionaries({"type": st.just("interrupt")}, optional={"playback_offset_ms": offsets}),
+    st.fixed_dictionaries({"type": st.just("playback"), "utterance_id": ids, "offset_ms": offsets}),
+    st.fixed_dictionaries(
+        {"type": st.just("configure")},
+        optional={
+            "voice_agent_id": st.sampled_from(["agent_123", "nobody"]) | json_values,
+            "language": st.sampled_from(["en", "es", "auto", "x"]) | json_values,
+            "format": st.sampled_from(["mp3", "pcm_8000", "nothing"]) | json_values,
+            "audio_encoding": st.sampled_from(["hex", "base64", "binary", "morse"]) | json_values,
+        },
+    ),
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["ping", "get_stats", "flush", "end"])},
         optional={"command_id": st.text(max_size=64)},
     ),
     st.dictionaries(names, json_values, max_size=4),
@@ -66,6 +86,7 @@ HEAD = (
     "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
+_END = '{"type": "end"}'
 _PING = '{"type": "ping", "command_id": "the end"}'
 
 
@@ -79,6 +100,7 @@ class Fuzzed:
         self.closed: set[int] = set()
         self.sent = 0
         self.opened = 0
+        self._sequence = 0
 
     def run(self, sequence: list[str | bytes]) -> None:
         try:
@@ -86,6 +108,7 @@ class Fuzzed:
             for frame in sequence:
                 socket.send(frame)
                 self.sent += 1
+            socket.send(_END)  # or what follows would wait for a text that nobody writes
             socket.send(_PING)
             while not self._hear(socket):
                 pass
@@ -101,16 +124,25 @@ class Fuzzed:
         if self._socket is None:
             self._socket = connect(url_of(self._gateway), compression=None, proxy=None, legacy=True)
             self.opened += 1
+            self._sequence = 0
             self._hear(self._socket)
         return self._socket
 
     def _hear(self, socket: ClientConnection) -> bool:
         frame = socket.recv(timeout=5)
-        assert isinstance(frame, str)
+        if isinstance(frame, bytes):
+            self._in_order(read_header(frame).sequence)
+            self.heard["binary"] += 1
+            return False
         _events.decode(frame)
         event: dict[str, Any] = json.loads(frame)
+        self._in_order(event["sequence"])
         self.heard[event.get("code", event["type"])] += 1
         return event["type"] == "pong" and event.get("command_id") == "the end"
+
+    def _in_order(self, sequence: int) -> None:
+        assert sequence > self._sequence
+        self._sequence = sequence
 
 
 @pytest.mark.timeout(60)
@@ -138,8 +170,12 @@ def test_whatever_is_sent_every_answer_is_a_documented_message(
     assert session.opened < SEQUENCES / 4
     assert session.closed <= {1008}
     assert session.heard["internal_error"] == 0
-    for kind in ("audio_response", "pong", "session_stats", "invalid_request"):
-        assert session.heard[kind] > 0, session.heard
+    for kind in (
+        *("audio_response", "pong", "session_stats", "invalid_request", "accepted", "configured"),
+        *("speech_started", "audio_chunk", "binary", "speech_finished", "interrupted"),
+        "text_too_long",
+    ):
+        assert session.heard[kind] > 0, (kind, session.heard)
     assert speech.opened == speech.closed
     assert box.runtime is not None
     assert "internal_error" not in box.runtime.recorder.snapshot()["errors"]

@@ -37,10 +37,38 @@ export default function () {
     voiceStream.onAudioReceived = (audioData) => {
       check(audioData, { "the session goes on after an error": (a) => a.length > 4000 });
       replies += 1;
-      clearTimeout(limit);
-      voiceStream.close();
       check(replies, { "both texts were spoken": (n) => n === 2 });
+      stream(() => clearTimeout(limit));
     };
   };
   voiceStream.synthesize("Hello! How can I help you today?");
+
+  function stream(done) {
+    const heard = { hex: 0, base64: 0, binary: 0 };
+    let encoding = "";
+    let wanted = ["hex", "base64", "binary"];
+    const next = () => {
+      encoding = wanted.shift();
+      voiceStream.configure({ audio_encoding: encoding, format: "ulaw" });
+      voiceStream.text("Yes, ", encoding);
+      voiceStream.text("it is.", encoding);
+      voiceStream.end();
+    };
+    voiceStream.onAudioChunk = (audioData, { utteranceId, durationMs }) => {
+      check(utteranceId, { "audio says whose it is": (id) => id === encoding });
+      check(audioData.length / 8, { "and how long": (ms) => Math.abs(ms - durationMs) < 2 });
+      heard[encoding] += audioData.length;
+    };
+    voiceStream.onSpeechFinished = () => (wanted.length ? next() : voiceStream.interrupt(0));
+    voiceStream.onInterrupted = ({ utterance_id, spoken_text, remaining_text }) => {
+      if (utterance_id !== "binary") return;
+      check(heard, {
+        "every encoding carries the same": (h) => h.hex > 2000 && h.hex === h.base64 && h.hex === h.binary,
+      });
+      check(spoken_text + remaining_text, { "no text is lost": (t) => t === "Yes, it is." });
+      done();
+      voiceStream.close();
+    };
+    next();
+  }
 }
