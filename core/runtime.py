@@ -194,6 +194,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
                 codecs=codecs,
                 new_deadline=deadline_maker(settings),
                 lookahead_segments=settings.speech.lookahead_segments,
+                prepare=None if upstream is None else upstream.prepare,
             ),
         )
         results = ResultStore(

@@ -11,7 +11,7 @@ from core.providers.elevenlabs_http import ElevenLabsHttp, open_elevenlabs_http
 from core.providers.elevenlabs_words import PROVIDER
 from core.providers.elevenlabs_ws import ElevenLabsWebSocket, open_elevenlabs_websocket
 from core.settings import UpstreamSettings
-from core.speech import AudioChunk, SegmentPlan
+from core.speech import Attempt, AudioChunk, SegmentPlan
 
 ENGINE = "http-1"
 """Part of the voice key: raise it when this provider would give other audio for the same input.
@@ -68,6 +68,13 @@ class ElevenLabs:
             return {}
         pool = self._websocket.pool
         return {"elevenlabs_sockets": pool.sockets, "elevenlabs_contexts": pool.contexts}
+
+    def prepare(self, attempt: Attempt) -> None:
+        """Have a socket ready for text that is being written; waits for nothing."""
+        if self._websocket is not None and attempt.provider == self.name:
+            pool = self._websocket.pool
+            if pool.speaks(attempt):
+                pool.prepare(attempt)
 
     async def warm(self) -> None:
         """Open an HTTP connection ahead of the first call."""

@@ -111,6 +111,14 @@ class SocketPool:
         """False for a model that the vendor has refused over a WebSocket."""
         return attempt.model not in self._without
 
+    def prepare(self, attempt: Attempt) -> None:
+        """Have a socket ready for that voice: somebody has begun to write what it will say."""
+        url = socket_url(self._base_url, attempt)
+        if self._with_room(url) or self._openings.get(url) or self.resting or self._closed:
+            return
+        if self.sockets < self._max_sockets:
+            self._open(url)
+
     async def lease(self, attempt: Attempt, wait_s: float) -> Context:
         """A new context for that voice; whoever has it calls `leave`.
 

@@ -94,6 +94,16 @@ class Planner:
                 await asyncio.sleep(0)
                 began_s = time.monotonic()
 
+    def likely(self, request: SpeechRequest) -> Attempt:
+        """With which voice a text that is not known yet will be spoken, as far as that can be told.
+
+        Raises:
+            UnknownAgent, UnsupportedLanguage
+        """
+        agent = self._agents.get(request.tenant, request.agent_id)
+        by = spoken_by(agent, languages_of(agent, request.language)[0])
+        return self._attempt(self._chain[0], request, by, "")
+
     def _steps(self, request: SpeechRequest) -> Generator[None, None, SpeechPlan]:
         key = (self._agents.version, request)
         known = self._known.get(key)

@@ -143,6 +143,8 @@ class SpeechService:
         speech = self._settings.speech
         with self._recorded(trace):
             trace.output_format = resolve(request.output_format, speech.mp3_kbps).name
+            if self._parts.prepare is not None:
+                self._parts.prepare(self._planner.likely(request))
             reply = LiveReply(request, trace, self._parts, self._planner, speech, lead_s=lead_s)
             async with aclosing(reply.pieces(text)) as pieces:
                 async for piece in pieces:

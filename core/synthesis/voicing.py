@@ -20,7 +20,7 @@ from core.audio.quality import is_plausible, quality_score
 from core.cache.envelope import SegmentEntry
 from core.cache.tiered import Lookup, SpeechCache
 from core.deadline import Deadline
-from core.speech import Origin, SegmentPlan, SpeechPlan, SpeechTrace, WordTiming
+from core.speech import Attempt, Origin, SegmentPlan, SpeechPlan, SpeechTrace, WordTiming
 from core.synthesis.flight import Flight, FlightBoard
 from core.synthesis.segments import Commit, SegmentVoice, provenance_of
 
@@ -36,6 +36,8 @@ class ReplyParts(msgspec.Struct, frozen=True):
     new_deadline: Callable[[float | None, Origin], Deadline]
     """See `core.synthesis.service.deadline_maker`."""
     lookahead_segments: int
+    prepare: Callable[[Attempt], None] | None = None
+    """Told which voice is going to speak a text that somebody has begun to write."""
 
 
 class SpokenPiece(msgspec.Struct, frozen=True):

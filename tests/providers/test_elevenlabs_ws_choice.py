@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
@@ -19,7 +20,7 @@ from core.providers.elevenlabs import ElevenLabs, open_elevenlabs
 from core.resilience.retry import Retry
 from core.runtime import open_runtime
 from core.settings import RedisSettings, Settings, UpstreamSettings, load_settings
-from core.speech import AttemptTrace, SegmentPlan
+from core.speech import AttemptTrace, SegmentPlan, SpeechRequest
 from tests.contract.test_provider import call_of, segment_of, written
 
 TEXT = "The house by the lake has a new roof and a large garden."
@@ -141,3 +142,32 @@ async def test_a_segment_of_an_arriving_utterance_finds_its_way_through_the_prod
         assert (gauges["elevenlabs_sockets"], gauges["elevenlabs_contexts"]) == (1, 0)
         assert gauges["elevenlabs_in_use"] == 0
     assert [note.closed_by for note in await emulator.sockets()] == ["client"]
+
+
+async def test_a_socket_is_there_when_the_first_clause_is(
+    emulator: EmulatorProcess,
+    redis_state: EmbeddedRedis,
+    redis_cache: EmbeddedRedis,
+    tmp_path: Path,
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path,
+        redis=RedisSettings(state_url=redis_state.url, cache_url=redis_cache.url),
+        upstream=UpstreamSettings(api_key="k", base_url=f"{emulator.url}/v1"),
+    )
+    request = SpeechRequest(tenant="default", text="", agent_id="agent_123", language="en")
+
+    async with open_runtime(settings) as runtime:
+
+        async def writing() -> AsyncIterator[str]:
+            yield "The "
+            async with asyncio.timeout(5):
+                while not await emulator.sockets():
+                    await asyncio.sleep(0.01)
+            yield "house by the lake has a new roof."
+
+        trace = runtime.service.new_trace("r1", request)
+        speech = runtime.service.converse(request, writing(), trace, lead_s=lambda: 0.0)
+        async with aclosing(speech) as pieces:
+            assert [piece async for piece in pieces]
+        assert [note.most_active for note in await emulator.sockets()] == [1]
