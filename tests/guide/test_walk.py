@@ -23,7 +23,9 @@ from benchmarks.stack import Stack, open_stack
 from core.agents import PROFILES
 from core.audio.formats import resolve
 from core.children import Child
+from core.runtime import open_runtime
 from core.settings import VARIABLES, load_settings
+from core.speech import SpeechRequest
 from tests.player import decoded
 from workers.tasks import bulk_voice_synthesis, pregenerate_agent_voices
 
@@ -230,6 +232,29 @@ async def test_environment_variables() -> None:
     assert settings.redis.state_url == "redis://localhost:6379/0"
     assert (settings.speech.response_timeout_ms, settings.speech.mp3_kbps) == (2000, 128)
     assert "TWENTYONEDEV_BASE_URL" in VARIABLES
+
+
+async def test_the_variables_act(stack: Stack) -> None:
+    settings = load_settings(
+        {**stack.env, "VOICE_RESPONSE_TIMEOUT_MS": "900", "VOICE_QUALITY_BITRATE": "64"}
+    )
+    assert stack.emulator is not None
+    async with open_runtime(settings) as runtime:
+        for text, provider in (
+            ("The first variable chooses the bit rate.", "elevenlabs"),
+            ("The second chooses how long to wait.", "local"),
+        ):
+            if provider == "local":
+                await stack.emulator.set_fault("silent")
+            request = SpeechRequest("default", text, "agent_123", "en", enable_caching=False)
+            trace = runtime.service.new_trace("req_walk", request)
+            plan = await runtime.service.plan(request)
+            spoken = await runtime.service.whole(plan, trace, runtime.service.new_deadline())
+            assert trace.provider == provider
+            assert abs(len(spoken.audio) * 8 / spoken.duration_ms - 64) < 8
+            assert trace.first_audio_ms is not None
+            assert trace.first_audio_ms < 900
+    await stack.emulator.clear_faults()
 
 
 async def test_voice_agent_configuration(http: aiohttp.ClientSession) -> None:
