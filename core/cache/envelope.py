@@ -30,6 +30,8 @@ class SegmentEntry(msgspec.Struct, frozen=True, tag="segment", array_like=True):
     provenance: Provenance
     common: bool = False
     """A response that is often given: kept longer."""
+    quality_score: float | None = None
+    """`core.audio.quality` of the audio; what is not plausible is not kept."""
 
 
 class RenditionEntry(msgspec.Struct, frozen=True, tag="rendition", array_like=True):

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 
 from core.audio.pcm import BYTES_PER_S
+from core.audio.quality import QualityReport, quality_score
 from core.deadline import Deadline
 from core.errors import Busy, DeadlineExceeded, SeiketsuError, SpeechError
 from core.providers.base import SpeechCall, SpeechProvider, WorkClass
@@ -39,6 +40,7 @@ class Flight:
         self.chunks: list[AudioChunk] = []
         self.error: SeiketsuError | None = None
         self.ended = False
+        self._quality: QualityReport | None = None
         self._board = board
         self._keep = keep
         self._listeners = 0
@@ -80,6 +82,15 @@ class Flight:
     @property
     def _asked(self) -> bool:
         return any(attempt.tries for attempt in self.trace.attempts)
+
+    @property
+    def quality(self) -> QualityReport:
+        """Of the whole audio, once it is there; measured once."""
+        if self._quality is None:
+            pcm = b"".join(chunk.pcm for chunk in self.chunks)
+            language = (self.trace.winner or self.segment.attempts[0]).language
+            self._quality = quality_score(pcm, self.segment.text, language)
+        return self._quality
 
     async def changed(self, seen: int) -> None:
         """Wait until there are more than `seen` chunks, or the end."""

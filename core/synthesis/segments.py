@@ -13,7 +13,7 @@ from typing import Literal
 import structlog
 
 from core.audio.codecs import CodecPool, decompress
-from core.audio.quality import is_plausible, quality_score
+from core.audio.quality import is_plausible
 from core.cache.envelope import SegmentEntry
 from core.deadline import Deadline
 from core.errors import BadAudio, SpeechError, StoreError
@@ -106,7 +106,7 @@ class SegmentVoice:
                 async with aclosing(listener.chunks(deadline)) as stream:
                     if commit == "segment":
                         held = [chunk async for chunk in stream]
-                        self._check(held, listener, candidate)
+                        self._check(listener, candidate)
                         self._note(listener)
                         for chunk in held:
                             heard = True
@@ -150,7 +150,7 @@ class SegmentVoice:
     def _time_for_another(self, deadline: Deadline) -> bool:
         return deadline.first_audio_left_s() >= _RESCUE_S
 
-    def _check(self, held: list[AudioChunk], listener: Listener, candidate: SegmentPlan) -> None:
+    def _check(self, listener: Listener, candidate: SegmentPlan) -> None:
         """Let the next voice speak what is no speech, as long as there is one.
 
         Raises:
@@ -159,14 +159,21 @@ class SegmentVoice:
         winner = listener.flight.trace.winner
         if winner is None or len(candidate.attempts) < 2:
             return
-        pcm = b"".join(chunk.pcm for chunk in held)
-        text = self._segment.text
-        if not is_plausible(quality_score(pcm, text, winner.language), text):
+        if not is_plausible(listener.flight.quality, self._segment.text):
             raise BadAudio("The audio cannot be the text.", provider=winner.provider)
 
     def _begin(self) -> None:
         self._deadline = self._new_deadline()
         self._listener = self._join(self._segment, self._deadline)
+
+    def quality(self) -> tuple[float, bool] | None:
+        """Score and plausibility of what was heard; None where it must be measured."""
+        if self._listener is not None and self._listener.flight.ended:
+            report = self._listener.flight.quality
+            return report.score, is_plausible(report, self._segment.text)
+        if self._listener is None and self._entry is not None and self._entry.quality_score:
+            return self._entry.quality_score, True
+        return None
 
     def close(self) -> None:
         """Give up the place on the flight; calling it again does nothing."""

@@ -151,11 +151,10 @@ class Voicing:
                         self._heard()
                         yield self._piece(data)
         self._joiner.end_segment()
+        score, plausible = voice.quality() or _measured(b"".join(pcm), segment.text, language)
         voice.close()
-        whole = b"".join(pcm)
-        report = quality_score(whole, segment.text, language)
-        self.plausible = self.plausible and is_plausible(report, segment.text)
-        self._weighted_quality += report.score * samples_of(len(whole))
+        self.plausible = self.plausible and plausible
+        self._weighted_quality += score * samples_of(sum(map(len, pcm)))
 
     async def finish(self) -> SpokenPiece:
         """What was held back, perhaps nothing; no segment may follow."""
@@ -200,8 +199,7 @@ class Voicing:
         if winner is None or winner.voice_key != flight.key:
             return
         pcm = b"".join(chunk.pcm for chunk in flight.chunks)
-        text = flight.segment.text
-        if not is_plausible(quality_score(pcm, text, winner.language), text):
+        if not is_plausible(flight.quality, flight.segment.text):
             log.warning("audio_not_kept", provider=winner.provider, model=winner.model)
             return
         codec, audio = await compress(pcm, self._parts.codecs)
@@ -212,5 +210,11 @@ class Voicing:
             words=tuple(word for chunk in flight.chunks for word in chunk.words),
             provenance=provenance_of(flight),
             common=plan.common,
+            quality_score=flight.quality.score,
         )
         self._parts.cache.admit_segment(plan.tenant, flight.key, entry)
+
+
+def _measured(pcm: bytes, text: str, language: str) -> tuple[float, bool]:
+    report = quality_score(pcm, text, language)
+    return report.score, is_plausible(report, text)

@@ -22,8 +22,10 @@ class Mapped(msgspec.Struct, frozen=True):
 def clean(text: str) -> Mapped:
     """Compose accents (NFC), turn every run of white space into one space, drop what no voice can
     say (controls, invisible format characters, unassigned code points), trim both ends."""
-    if text.isascii() and text.isprintable() and text.strip() == text and "  " not in text:
-        return Mapped(text, range(len(text) + 1))
+    if text.isascii() and text.isprintable() and "  " not in text:
+        trimmed = text.strip()
+        at = text.index(trimmed)
+        return Mapped(trimmed, range(at, at + len(trimmed) + 1))
     out: list[str] = []
     offsets: list[int] = []
     space_at: int | None = None
