@@ -21,6 +21,9 @@ _SHORTEST_PAUSE_S: Final = 0.2
 Keep = Callable[[SpeechPlan, RenditionEntry], Awaitable[str | None]]
 """Keeps a text's audio and returns the signed id of its link; None where it has none."""
 
+Again = Callable[[SeiketsuError], bool]
+"""Whether whoever asks tries a text that failed so another time."""
+
 
 async def in_the_cache(_: SpeechPlan, __: RenditionEntry) -> str | None:
     """Keeps nothing: the audio is in the cache, which is all that was wanted."""
@@ -55,32 +58,33 @@ class BulkSpeaker:
         keep: Keep,
         *,
         patience_s: float,
-        again: bool = False,
+        again: Again | None = None,
     ) -> ItemResult:
         """Speak one text. Where there is no room it is tried again for `patience_s` seconds; each
-        try has the time of `longest_try_s`.
+        try has the time of `longest_try_s`, and `keep` its own.
 
-        A text is recorded once, as it ended. `again`: whoever calls tries a text that was left off
-        or failed for now another time, so that this was not its end.
+        A text is recorded once, as it ended. With `again`, being left off was not its end, nor is
+        a failure of which that says so.
 
         Raises:
             Exception: a fault that is not one of ours; what is ours becomes a failed result.
         """
         trace = self._service.new_trace(request_id, request)
-        passing = again
+        passing = again is not None
         try:
             until_s = time.monotonic() + patience_s
             pause_s = _SHORTEST_PAUSE_S
             while True:
                 try:
-                    result = await self._in_time(request, trace, keep)
+                    plan, entry = await self._in_time(request, trace)
+                    result = _spoken(plan, entry, trace, await keep(plan, entry))
                     passing = False
                     return result
                 except SeiketsuError as error:
                     trace.error_code = error.code
                     wait_s = min(_LONGEST_PAUSE_S, max(pause_s, error.retry_after_s or 0.0))
                     if not refused_for_load(error) or time.monotonic() + wait_s > until_s:
-                        passing = again and error.retryable
+                        passing = again is not None and again(error)
                         return failed(error, trace)
                     pause_s *= 2
                 await asyncio.sleep(wait_s)
@@ -94,39 +98,45 @@ class BulkSpeaker:
                 trace.processing_ms = trace.now_ms()
                 self._recorder.record(trace)
 
-    async def _in_time(self, request: SpeechRequest, trace: SpeechTrace, keep: Keep) -> ItemResult:
+    async def _in_time(
+        self, request: SpeechRequest, trace: SpeechTrace
+    ) -> tuple[SpeechPlan, RenditionEntry]:
         deadline = self._service.new_deadline(request.origin)
         bound = asyncio.timeout(longest_try_s(deadline, len(request.text)))
         try:
             async with bound:
-                return await self._once(request, trace, deadline, keep)
+                return await self._once(request, trace, deadline)
         except TimeoutError as error:
             if not bound.expired():
                 raise
             raise DeadlineExceeded("The text did not come to its end in time.") from error
 
     async def _once(
-        self, request: SpeechRequest, trace: SpeechTrace, deadline: Deadline, keep: Keep
-    ) -> ItemResult:
+        self, request: SpeechRequest, trace: SpeechTrace, deadline: Deadline
+    ) -> tuple[SpeechPlan, RenditionEntry]:
         try:
             plan = await self._service.plan(request)
         except RequestError:
             # Not known to be an agent's id: it may be anything the caller wrote.
             trace.agent_id = ""
             raise
-        entry = await self._service.whole(plan, trace, deadline)
-        audio_id = await keep(plan, entry)
-        return ItemResult(
-            state="done",
-            audio_id=audio_id,
-            duration_ms=entry.duration_ms,
-            cached=trace.cached,
-            quality_score=entry.quality_score,
-            provider=trace.provider,
-            fallback=trace.fallback,
-            characters=plan.characters,
-            processing_time_ms=round(trace.now_ms(), 3),
-        )
+        return plan, await self._service.whole(plan, trace, deadline)
+
+
+def _spoken(
+    plan: SpeechPlan, entry: RenditionEntry, trace: SpeechTrace, audio_id: str | None
+) -> ItemResult:
+    return ItemResult(
+        state="done",
+        audio_id=audio_id,
+        duration_ms=entry.duration_ms,
+        cached=trace.cached,
+        quality_score=entry.quality_score,
+        provider=trace.provider,
+        fallback=trace.fallback,
+        characters=plan.characters,
+        processing_time_ms=round(trace.now_ms(), 3),
+    )
 
 
 def longest_try_s(deadline: Deadline, characters: int) -> float:

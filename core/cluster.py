@@ -1,4 +1,4 @@
-"""What the gateway processes of an installation tell each other.
+"""What the gateways and workers of an installation tell each other.
 
 Each writes a report every second; it lives five, so a process that ended is forgotten by itself.
 Reading takes two round trips. Both are for monitoring: no request waits for them.
@@ -11,9 +11,9 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 import structlog
@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from core.analytics.figures import Figures
 from core.analytics.recorder import Recorder
 from core.conversation.registry import SessionRegistry
+from core.jobs import JobRef
 from core.redis import Keys
 
 _EVERY_S: Final = 1.0
@@ -49,8 +50,11 @@ class ConnectionReport(msgspec.Struct, frozen=True, array_like=True):
     requests: int
 
 
+ProcessKind = Literal["gateway", "worker"]
+
+
 class ProcessReport(msgspec.Struct, frozen=True, array_like=True):
-    """One gateway process."""
+    """One gateway or worker process."""
 
     name: str
     host: str
@@ -60,15 +64,26 @@ class ProcessReport(msgspec.Struct, frozen=True, array_like=True):
     connections: tuple[ConnectionReport, ...]
     """The newest `MOST_LISTED`."""
     figures: Figures
+    kind: ProcessKind = "gateway"
+    jobs: tuple[JobRef, ...] = ()
+    """What a worker is at."""
 
 
 class Cluster:
     """This process among the others. Open it with `open_cluster`."""
 
-    def __init__(self, redis: Redis, recorder: Recorder, sessions: SessionRegistry) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        recorder: Recorder,
+        sessions: SessionRegistry | None,
+        jobs: Callable[[], Iterable[JobRef]] | None = None,
+    ) -> None:
+        """A gateway has `sessions`, a worker tells which `jobs` it is at."""
         self._redis = redis
         self._recorder = recorder
-        self._sessions = sessions
+        self._sessions = () if sessions is None else sessions
+        self._jobs = jobs
         self._started_unix_s = round(time.time(), 3)
         self._host = socket.gethostname()[:64]
         self._name = f"{os.getpid()}-{secrets.token_hex(6)}"
@@ -95,6 +110,8 @@ class Cluster:
                 for one in newest
             ),
             figures=self._recorder.export(),
+            kind="gateway" if self._jobs is None else "worker",
+            jobs=() if self._jobs is None else tuple(self._jobs()),
         )
 
     async def processes(self) -> list[ProcessReport]:
@@ -151,10 +168,13 @@ class Cluster:
 
 @asynccontextmanager
 async def open_cluster(
-    redis: Redis, recorder: Recorder, sessions: SessionRegistry
+    redis: Redis,
+    recorder: Recorder,
+    sessions: SessionRegistry | None,
+    jobs: Callable[[], Iterable[JobRef]] | None = None,
 ) -> AsyncIterator[Cluster]:
-    """Tell of this process as long as the block runs."""
-    cluster = Cluster(redis, recorder, sessions)
+    """Tell of this process as long as the block runs; see `Cluster`."""
+    cluster = Cluster(redis, recorder, sessions, jobs)
     telling = asyncio.create_task(cluster.run(), name="cluster-report")
     try:
         yield cluster

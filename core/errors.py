@@ -16,6 +16,10 @@
     │   ├── TooManyAgents           an owner has as many agents as there may be
     │   ├── TooManyTexts            more texts than one request or job may hold
     │   ├── JobNotFound             no such job of this owner, or its time is over
+    │   ├── JobEnded                the job has ended, so that it cannot be cancelled
+    │   ├── SessionInUse            a session of that name is alive or may be regained
+    │   ├── SessionExpired          nothing is left of a session that was to be regained
+    │   ├── TakenOver               another connection goes on with this session
     │   ├── NoAudioRoom             the audio of an owner's jobs takes all the room it may
     │   ├── AudioTooLarge           more audio than can be kept behind one link
     │   └── AudioNotFound           an audio link that is unknown, forged or past its time
@@ -51,28 +55,19 @@ if it is made again without changes. The core knows no HTTP status: `gateway/err
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
-
-class SeiketsuError(Exception):
-    """Root of the tree. `message` is for people and never contains secrets or callers' texts."""
-
-    code: ClassVar[str] = "internal_error"
-    retryable: bool = False
-    action: ClassVar[str] = "If it stays after another try, report the request id."
-    """What the reader should do, one sentence; shown in the error body and the docs."""
-
-    def __init__(self, message: str = "", *, retry_after_s: float | None = None) -> None:
-        self.message = message or (type(self).__doc__ or self.code).strip().splitlines()[0]
-        self.retry_after_s = retry_after_s
-        super().__init__(self.message)
-
-
-class RequestError(SeiketsuError):
-    """The request cannot be carried out as it was made."""
-
-    code = "invalid_request"
-    action = "Correct the request as the message says and send it again."
+from core.errors_base import AccessError as AccessError
+from core.errors_base import Busy as Busy
+from core.errors_base import RequestError as RequestError
+from core.errors_base import SeiketsuError as SeiketsuError
+from core.errors_session import ClientTooSlow as ClientTooSlow
+from core.errors_session import FrameTooLarge as FrameTooLarge
+from core.errors_session import SessionBusy as SessionBusy
+from core.errors_session import SessionExpired as SessionExpired
+from core.errors_session import SessionInUse as SessionInUse
+from core.errors_session import SessionsFull as SessionsFull
+from core.errors_session import TakenOver as TakenOver
+from core.errors_session import TooManySessions as TooManySessions
 
 
 class InvalidRequest(RequestError):
@@ -137,11 +132,18 @@ class JobNotFound(RequestError):
     action = "Check the job's id; a job is kept for a day unless the operator chose otherwise."
 
 
+class JobEnded(RequestError):
+    """The job has ended and was left as it is."""
+
+    code = "job_ended"
+    action = "Read its results; `?remove=true` removes it with its audio."
+
+
 class NoAudioRoom(RequestError):
     """The audio of your jobs takes all the room it may."""
 
     code = "no_audio_room"
-    action = "Fetch and delete finished jobs, then send these texts again."
+    action = "Fetch and remove finished jobs, then send these texts again."
 
 
 class AudioTooLarge(RequestError):
@@ -172,16 +174,6 @@ class TooManyAgents(RequestError):
     action = "Delete an agent that is not used any more."
 
 
-class FrameTooLarge(RequestError):
-    """The audio does not fit into one frame of a session."""
-
-    code = "frame_too_large"
-    action = (
-        "Send it with `stream`, or ask `POST /api/v1/voice/streaming/synthesize/streaming` for "
-        "this text, or choose a compressed format."
-    )
-
-
 class KeyInUrl(RequestError):
     """A key was sent in a URL, where logs and histories keep it."""
 
@@ -197,13 +189,6 @@ class AudioNotFound(RequestError):
 
     code = "audio_not_found"
     action = "Ask for the synthesis again; links live 15 minutes at the least."
-
-
-class AccessError(SeiketsuError):
-    """The caller may not do this."""
-
-    code = "access_denied"
-    action = "Send a valid key."
 
 
 class KeyRequired(AccessError):
@@ -234,47 +219,11 @@ class OriginRefused(AccessError):
     action = "Call it from this computer by its loopback address, or set SEIKETSU_API_KEYS."
 
 
-class Busy(SeiketsuError):
-    """Every place is taken and the queue is full."""
-
-    code = "busy"
-    retryable = True
-    action = "Wait as long as Retry-After says, then send the same request again."
-
-
 class TooManyJobs(Busy):
     """As many jobs are unfinished as one owner may have."""
 
     code = "too_many_jobs"
     action = "Wait until a job has ended, or cancel one."
-
-
-class SessionBusy(Busy):
-    """This session has all the texts that may wait in it."""
-
-    code = "session_busy"
-    action = "Wait until a text of the session was spoken, then send this one again."
-
-
-class ClientTooSlow(Busy):
-    """What was sent to this session was not read in time."""
-
-    code = "client_too_slow"
-    action = "Read every event as it comes, then connect again."
-
-
-class SessionsFull(Busy):
-    """This gateway has all the sessions it takes at once."""
-
-    code = "sessions_full"
-    action = "Connect again when Retry-After says, or to another gateway."
-
-
-class TooManySessions(Busy):
-    """This key has all the sessions it may have at once."""
-
-    code = "too_many_sessions"
-    action = "Close a session of this key, then connect again."
 
 
 class SpeechError(SeiketsuError):

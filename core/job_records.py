@@ -28,12 +28,13 @@ def item_of(index: int, blob: bytes | None, held: bool, status: JobStatus) -> Jo
     return JobItem(index, state)
 
 
-def record_of(ref: JobRef, fields: Mapping[bytes, bytes], waiting: int) -> JobRecord:
-    """A job as it stands: the fields of its hash, and how many of its texts wait."""
+def record_of(ref: JobRef, fields: Mapping[bytes, bytes], held: int) -> JobRecord:
+    """A job as it stands: the fields of its hash, and how many of its texts somebody holds."""
     total, succeeded, failed = (int(fields[n]) for n in (b"total", b"succeeded", b"failed"))
     status = cast("JobStatus", fields[b"status"].decode())
     left = total - succeeded - failed
-    cancelled = left if status == "cancelled" else 0
+    running = min(held, left)
+    cancelled = left - running if status == "cancelled" else 0
     finished = fields.get(b"finished")
     return JobRecord(
         ref=ref,
@@ -41,8 +42,8 @@ def record_of(ref: JobRef, fields: Mapping[bytes, bytes], waiting: int) -> JobRe
         status=status,
         counts=JobCounts(
             total=total,
-            queued=0 if cancelled else min(waiting, left),
-            running=0 if cancelled else max(0, left - waiting),
+            queued=left - running - cancelled,
+            running=running,
             succeeded=succeeded,
             failed=failed,
             cancelled=cancelled,

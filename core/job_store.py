@@ -7,24 +7,25 @@ holder writes is written once; a lease that ended gives the text to somebody els
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from typing import Any, Final, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import RedisError
 
 from core import job_scripts as lua
 from core.agents import MAX_AGENTS
 from core.errors import (
     InvalidRequest,
+    JobEnded,
     JobNotFound,
     NoAudioRoom,
     SeiketsuError,
-    StoreError,
     TooManyJobs,
     TooManyTexts,
 )
+from core.job_database import JobDatabase, due_parts, parts, store_errors
 from core.job_records import item_of, record_of
 from core.jobs import (
     ItemResult,
@@ -33,6 +34,7 @@ from core.jobs import (
     JobRef,
     JobSpec,
     Lease,
+    PutOff,
     audio_name,
     new_job_id,
 )
@@ -50,38 +52,32 @@ MAX_WARM_UPS: Final = MAX_AGENTS * len(LANGUAGES)
 MAX_PAGE: Final = 200
 """Jobs or items that one page may show."""
 
-_UNATTENDED_S: Final = 8.0
-"""A job whose texts wait and that nobody took from or worked on for so long has nobody at it."""
-_CALL_AGAIN_S: Final = 30.0
-"""How long a called worker may take to come before another one is called."""
-_SWEPT: Final = 200
-"""Jobs that one sweep looks at, chosen at random where there are more."""
-_RETRY_AFTER_S: Final = 1.0
 LEAST_ROOM_BYTES: Final = 64 * 1024
 """Four seconds of `mp3`: with less room for audio there is no use in speaking a text."""
 
 
-class Sweep(msgspec.Struct, frozen=True):
-    """What a sweep found."""
+AUDIO_SHARE: Final = 0.5
+"""Of the state database's memory, where that is bounded, the audio of all jobs takes no more."""
+_EVERYBODYS: Final = -3
+"""What a script says where there is no room for the audio of all jobs."""
+_SHARE_KNOWN_S: Final = 30.0
+"""How long the bound of the database's memory is taken for what it was."""
 
-    returned: int
-    """Texts whose lease had ended; they wait again."""
-    unattended: tuple[JobRef, ...]
-    """Jobs that a worker must be called to; each is told to one sweeper only."""
 
-
-class JobStore:
-    """All methods raise `StoreError` when the state database does not answer."""
+class JobStore(JobDatabase):
+    """All methods raise `StoreError` when the state database does not answer, or is full."""
 
     def __init__(
         self, redis: Redis, settings: JobSettings, *, max_open: int = MAX_OPEN_JOBS
     ) -> None:
         """`redis` is the state database, of which it is one client among others."""
-        self._redis = redis
+        super().__init__(redis)
         self._ttl_ms = settings.ttl_s * 1000
         self._max_texts = settings.max_texts
         self._audio_bytes = settings.audio_bytes
         self._max_open = max_open
+        self._share_bytes: int | None = None
+        self._share_until_s = 0.0
 
     async def create(self, tenant: str, spec: JobSpec, texts: Sequence[str]) -> JobRef:
         """Keep a new job whose texts wait to be spoken; whoever calls calls a worker, too.
@@ -94,7 +90,7 @@ class JobStore:
         """
         ref, created = await self._create(tenant, spec, texts, warm_as="")
         if created < 0:
-            raise self._no_room()
+            raise self._no_room(created)
         if not created:
             raise TooManyJobs(
                 f"{self._max_open} jobs are unfinished, which is the most.", retry_after_s=30
@@ -125,20 +121,22 @@ class JobStore:
         if not texts:
             raise InvalidRequest("A job needs a text.")
         ref = JobRef(tenant, new_job_id())
+        share = await self._share() if spec.keeps_audio else None
         made = await self._run(
             lua.CREATE,
             [
-                *_parts(ref, "", "waiting", "texts"),
+                *due_parts(ref),
+                *parts(ref, "texts"),
                 Keys.jobs(tenant),
                 Keys.open_jobs(tenant),
-                Keys.open_jobs(None),
-                *_room(tenant),
                 Keys.warm_ups(tenant),
+                *_rooms(tenant),
             ],
             [
-                *(ref.job_id, str(ref), msgspec.msgpack.encode(spec), self._ttl_ms),
+                *(str(ref), ref.job_id, msgspec.msgpack.encode(spec), self._ttl_ms),
                 self._max_open,
                 self._audio_bytes - LEAST_ROOM_BYTES if spec.keeps_audio else "",
+                "" if share is None else share - LEAST_ROOM_BYTES,
                 *(warm_as, MAX_WARM_UPS, Keys.job(tenant, "")),
                 *texts,
             ],
@@ -157,13 +155,13 @@ class JobStore:
         """A tenant's jobs, the newest first, and how many there are; `limit` is at most 200."""
         key = Keys.jobs(tenant)
         last = offset + min(limit, MAX_PAGE) - 1
-        async with _store_errors():
+        async with store_errors():
             ids = cast("list[bytes]", await self._redis.zrevrange(key, offset, last))
             total = int(await self._redis.zcard(key))
         found = await self._read_all([JobRef(tenant, one.decode()) for one in ids])
         gone = [one for one, record in zip(ids, found, strict=True) if record is None]
         if gone:
-            async with _store_errors():
+            async with store_errors():
                 await self._redis.zrem(key, *gone)
         return [record for record in found if record is not None], total - len(gone)
 
@@ -173,8 +171,8 @@ class JobStore:
         indices = list(range(offset, end))
         if not indices:
             return []
-        results, holders = _parts(record.ref, "results", "holders")
-        async with _store_errors(), self._redis.pipeline(transaction=False) as pipe:
+        results, holders = parts(record.ref, "results", "holders")
+        async with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hmget(results, [str(i) for i in indices])
             pipe.hmget(holders, [str(i) for i in indices])
             blobs, held = await pipe.execute()
@@ -183,31 +181,44 @@ class JobStore:
             for index, blob, holder in zip(indices, blobs, held, strict=True)
         ]
 
-    async def cancel(self, ref: JobRef) -> bool:
-        """Begin no further item of a job; remove one that has ended. Whether it was removed.
+    async def cancel(self, ref: JobRef) -> None:
+        """Begin no further item of a job.
+
+        Raises:
+            JobNotFound: there is none of that name, or its time is over.
+            JobEnded: it has ended; nothing was changed.
+        """
+        done = await self._run(
+            lua.CANCEL,
+            [*due_parts(ref), *parts(ref, "texts"), Keys.open_jobs(ref.tenant)],
+            [str(ref), ref.job_id, secrets.token_hex(8)],
+        )
+        if not done:
+            _missing()
+        if int(done) == 2:
+            raise JobEnded()
+
+    async def remove(self, ref: JobRef) -> bool:
+        """Remove a job that has ended, and its audio. False where it is unfinished and stays.
 
         Raises:
             JobNotFound: there is none of that name, or its time is over.
         """
         done = await self._run(
-            lua.CANCEL,
+            lua.REMOVE,
             [
-                *_parts(ref, "", "waiting", "texts", "holders", "leases", "results", "sizes"),
+                *due_parts(ref),
+                *parts(ref, "texts", "holders", "results", "sizes"),
                 Keys.jobs(ref.tenant),
-                Keys.open_jobs(ref.tenant),
-                Keys.open_jobs(None),
-                *_room(ref.tenant),
+                *_rooms(ref.tenant),
             ],
-            [
-                *(ref.job_id, str(ref), secrets.token_hex(8)),
-                Keys.result(ref.tenant, audio_name(ref, 0).hex()[:-8]),
-            ],
+            [str(ref), ref.job_id, Keys.result(ref.tenant, audio_name(ref, 0).hex()[:-8])],
         )
         if not done:
             _missing()
         return int(done) == 2
 
-    async def take(self, ref: JobRef, token: str | None = None) -> Lease | None:
+    async def take(self, ref: JobRef, token: str | None = None) -> Lease | PutOff | None:
         """A text to speak, for `LEASE_S` seconds; None when none waits or the job has ended.
 
         Whoever asks again because no reply came names the same `token`, and gets the same text.
@@ -215,20 +226,22 @@ class JobStore:
         token = token or secrets.token_hex(8)
         got = await self._run(
             lua.TAKE,
-            _parts(ref, "", "waiting", "texts", "holders", "leases"),
-            [token, int(LEASE_S * 1000)],
+            [*due_parts(ref), *parts(ref, "holders", "texts")],
+            [str(ref), token, int(LEASE_S * 1000)],
         )
         if not got:
             return None
-        index, text, taken = got
-        return Lease(int(index), token, text.decode(), int(taken))
+        if len(got) == 1:
+            return PutOff(int(got[0]) / 1000)
+        index, text, taken, failing_ms = got
+        return Lease(int(index), token, text.decode(), int(taken), int(failing_ms) / 1000)
 
     async def beat(self, ref: JobRef, leases: Sequence[Lease]) -> set[int]:
         """Renew leases and say that the job has somebody at it. The indices that are lost."""
         lost = await self._run(
             lua.BEAT,
-            _parts(ref, "", "holders", "leases"),
-            [int(LEASE_S * 1000), *_held(leases)],
+            [*due_parts(ref), *parts(ref, "holders")],
+            [str(ref), int(LEASE_S * 1000), *_held(leases)],
         )
         return {int(index) for index in lost}
 
@@ -236,30 +249,53 @@ class JobStore:
         """Keep the audio of an item under its `audio_name`, as long as its job is there.
 
         Raises:
-            NoAudioRoom: the audio of the tenant's jobs would take more room than it may.
+            NoAudioRoom: the audio of the tenant's or everybody's jobs would take more room than it
+                may.
             JobNotFound: the lease was lost, or the job is gone; nothing is kept.
         """
+        share = await self._share()
         kept = await self._run(
             lua.KEEP,
             [
-                *_parts(ref, "", "holders", "sizes"),
-                *_room(ref.tenant),
+                *due_parts(ref),
+                *parts(ref, "holders", "sizes"),
+                *_rooms(ref.tenant),
                 Keys.result(ref.tenant, audio_name(ref, lease.index).hex()),
             ],
-            [ref.job_id, lease.index, lease.token, self._audio_bytes, value],
+            [
+                *(str(ref), ref.job_id, lease.index, lease.token),
+                *(self._audio_bytes, "" if share is None else share, value),
+            ],
         )
-        if not kept:
-            raise self._no_room()
-        if int(kept) < 0:
+        if int(kept) == -1:
             _missing()
+        if int(kept) != 1:
+            raise self._no_room(int(kept))
 
     async def audio_room(self, tenant: str) -> int:
         """How many bytes of audio the tenant's jobs may take more."""
-        return self._audio_bytes - int(await self._run(lua.USED, _room(tenant), []))
+        share = await self._share()
+        mine, everybodys = await self._run(lua.USED, _rooms(tenant), [])
+        left = self._audio_bytes - int(mine)
+        return left if share is None else min(left, share - int(everybodys))
 
-    def _no_room(self) -> SeiketsuError:
+    async def _share(self) -> int | None:
+        """What the audio of everybody's jobs may take; None where the memory has no bound."""
+        if time.monotonic() >= self._share_until_s:
+            async with store_errors():
+                most = int((await self._redis.info("memory"))["maxmemory"])
+            self._share_bytes = int(most * AUDIO_SHARE) if most else None
+            self._share_until_s = time.monotonic() + _SHARE_KNOWN_S
+        return self._share_bytes
+
+    def _no_room(self, told: int) -> SeiketsuError:
+        if told == _EVERYBODYS:
+            return NoAudioRoom(
+                "The audio of all jobs takes the part of the state database's memory that it may: "
+                "fetch and remove finished jobs."
+            )
         return NoAudioRoom(
-            f"The audio of your jobs takes its {self._audio_bytes:,} bytes: fetch and delete "
+            f"The audio of your jobs takes its {self._audio_bytes:,} bytes: fetch and remove "
             "finished jobs."
         )
 
@@ -269,12 +305,12 @@ class JobStore:
             await self._run(
                 lua.FINISH,
                 [
-                    *_parts(ref, "", "texts", "holders", "leases", "results"),
+                    *due_parts(ref),
+                    *parts(ref, "holders", "texts", "results"),
                     Keys.open_jobs(ref.tenant),
-                    Keys.open_jobs(None),
                 ],
                 [
-                    *(ref.job_id, str(ref), lease.index, lease.token),
+                    *(str(ref), ref.job_id, lease.index, lease.token),
                     "succeeded" if result.state == "done" else "failed",
                     msgspec.msgpack.encode(result),
                 ],
@@ -283,109 +319,49 @@ class JobStore:
 
     async def give_back(self, ref: JobRef, leases: Sequence[Lease], *, unspent: bool) -> int:
         """Let texts wait again. `unspent`: the worker ends, and the try does not count."""
+        return await self._give_back(ref, leases, unspent=unspent, ending=unspent, pause_s=0.0)
+
+    async def put_off(self, ref: JobRef, lease: Lease, *, pause_s: float, spent: bool) -> int:
+        """Let a text that failed for now wait for `pause_s` seconds. `spent`: the try counts."""
+        return await self._give_back(
+            ref, [lease], unspent=not spent, ending=False, pause_s=max(pause_s, 0.001)
+        )
+
+    async def _give_back(
+        self, ref: JobRef, leases: Sequence[Lease], *, unspent: bool, ending: bool, pause_s: float
+    ) -> int:
         if not leases:
             return 0
         return int(
             await self._run(
                 lua.GIVE_BACK,
-                _parts(ref, "", "waiting", "holders", "leases"),
-                [int(unspent), *_held(leases)],
+                [*due_parts(ref), *parts(ref, "holders")],
+                [str(ref), int(unspent), int(ending), int(pause_s * 1000), *_held(leases)],
             )
         )
-
-    async def sweep(self) -> Sweep:
-        """Return every lease that ended, and find the jobs that have work and nobody at it."""
-        async with _store_errors():
-            await self._redis.zremrangebyscore(Keys.open_jobs(None), "-inf", await self._now_ms())
-            members = cast(
-                "list[bytes]", await self._redis.zrandmember(Keys.open_jobs(None), _SWEPT)
-            )
-        returned, unattended = 0, []
-        for member in members:
-            ref = JobRef.parse(member.decode())
-            late, call = await self._run(
-                lua.SWEEP,
-                [
-                    *_parts(ref, "", "waiting", "holders", "leases"),
-                    Keys.open_jobs(None),
-                ],
-                [str(ref), int(_UNATTENDED_S * 1000), int(_CALL_AGAIN_S * 1000)],
-            )
-            returned += int(late)
-            if call:
-                unattended.append(ref)
-        return Sweep(returned, tuple(unattended))
-
-    async def tidy(self) -> dict[str, int]:
-        """Drop jobs past their time from the indexes. How many jobs are open, kept and dropped."""
-        dropped = kept = 0
-        async with _store_errors():
-            now_ms = await self._now_ms()
-            dropped += int(await self._redis.zremrangebyscore(Keys.open_jobs(None), "-inf", now_ms))
-            still_open = int(await self._redis.zcard(Keys.open_jobs(None)))
-            async for key in self._redis.scan_iter(match=Keys.jobs("*"), count=500):
-                tenant = key.decode().split(":")[1]
-                dropped += int(
-                    await self._redis.zremrangebyscore(Keys.open_jobs(tenant), "-inf", now_ms)
-                )
-                ids = cast("list[bytes]", await self._redis.zrange(key, 0, -1))
-                gone = [
-                    one
-                    for one in ids
-                    if not await self._redis.exists(Keys.job(tenant, one.decode()))
-                ]
-                if gone:
-                    dropped += int(await self._redis.zrem(key, *gone))
-                kept += len(ids) - len(gone)
-        return {"open": still_open, "kept": kept, "dropped": dropped}
-
-    async def _now_ms(self) -> int:
-        seconds, micros = cast("tuple[int, int]", await self._redis.time())
-        return seconds * 1000 + micros // 1000
 
     async def _read_all(self, refs: Sequence[JobRef]) -> list[JobRecord | None]:
         if not refs:
             return []
-        async with _store_errors(), self._redis.pipeline(transaction=False) as pipe:
+        async with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for ref in refs:
-                job, waiting = _parts(ref, "", "waiting")
+                job, leases = parts(ref, "", "leases")
                 pipe.hgetall(job)
-                pipe.llen(waiting)
+                pipe.zcard(leases)
             got = await pipe.execute()
         return [
             record_of(ref, got[2 * place], got[2 * place + 1]) if got[2 * place] else None
             for place, ref in enumerate(refs)
         ]
 
-    async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[Any]) -> Any:
-        async with _store_errors():
-            return await self._redis.register_script(script)(keys=keys, args=arguments)
-
-
-class _store_errors:
-    """Turns what the client raises into `StoreError`."""
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        # uvloop reports a write on a connection that just closed as a plain RuntimeError.
-        if isinstance(error, RedisError | OSError | EOFError | RuntimeError):
-            raise StoreError(
-                "The job store does not answer.", retry_after_s=_RETRY_AFTER_S
-            ) from error
-
 
 def _missing() -> Any:
     raise JobNotFound()
 
 
-def _parts(ref: JobRef, *parts: str) -> list[str]:
-    return [Keys.job(ref.tenant, ref.job_id, part) for part in parts]
-
-
-def _room(tenant: str) -> list[str]:
-    return [Keys.audio_room(tenant, "bytes"), Keys.audio_room(tenant, "ends")]
+def _rooms(tenant: str) -> list[str]:
+    owners = (tenant, None)
+    return [Keys.audio_room(owner, part) for owner in owners for part in ("bytes", "ends")]
 
 
 def _held(leases: Sequence[Lease]) -> list[Any]:

@@ -130,7 +130,16 @@ class Lease(msgspec.Struct, frozen=True):
     token: str
     text: str
     taken: int
-    """How often it was handed out, this time included."""
+    """How often it was handed out, this time included; tries that failed for now do not count."""
+    failing_s: float = 0.0
+    """How long it has only failed, or how long nothing of its job was spoken but failed."""
+
+
+class PutOff(msgspec.Struct, frozen=True):
+    """No text may be tried now: all that wait have just failed."""
+
+    seconds: float
+    """Until the first may."""
 
 
 def new_job_id() -> str:

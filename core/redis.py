@@ -38,10 +38,11 @@ class Keys:
       the job |
     | `job`, `job-*` | state | a job and its parts (`core.job_scripts`) | SEIKETSU_JOB_TTL |
     | `jobs` | state | a tenant's jobs by their time of creation | for good, trimmed |
-    | `jobs-open` | state | unfinished jobs, a tenant's and everybody's | for good, trimmed |
+    | `jobs-open` | state | unfinished jobs: a tenant's by their end, everybody's by when a sweep
+      must look at them | for good, trimmed |
     | `jobs-warm` | state | a tenant's last warm-up by agent and language | as long as the last |
-    | `audio-room` | state | bytes that the audio of a tenant's jobs takes, and how long each job
-      lives | as long as the last job with audio |
+    | `audio-room` | state | bytes that the audio of jobs takes, a tenant's and everybody's, and how
+      long each job lives | as long as the last job with audio |
     | `queue` | state | arq's queue; beside it arq's own `arq:*`, named by job | until it has run |
     | `agents` | state | an owner's voice agents: `REVISION:JSON` by id (nothing after the colon: a
       default that was deleted), and the last revision under no id | for good |
@@ -49,7 +50,9 @@ class Keys:
     | `agents-mark` | state | a mark that changes with any owner's agents | for good |
     | `phrases` | state | an agent's own phrases: `REVISION:JSON` by language | for good |
     | `session-token` | state | what a session token allows (`TokenGrant`) | 60 s |
-    | `process` | state | what a gateway process is and has (`ProcessReport`) | 5 s |
+    | `session` | state | what a session that streams needs to go on elsewhere, its texts included
+      (`core.conversation.journal_scripts`) | 40 s after its last sign of life; not beyond its end |
+    | `process` | state | what a gateway or a worker is and has (`ProcessReport`) | 5 s |
     | `processes` | state | names of the processes seen lately | an hour |
     | `signing-key` | state | the key that signs `audio_url`s | for good |
     """
@@ -92,8 +95,11 @@ class Keys:
         return _key(tenant, "jobs-warm", "all")
 
     @staticmethod
-    def audio_room(tenant: str, part: str) -> str:
-        """What the audio of a tenant's jobs takes: `bytes` and `ends`, each by job."""
+    def audio_room(tenant: str | None, part: str) -> str:
+        """What the audio of a tenant's jobs takes: `bytes` and `ends`, each by job; of everybody's
+        when there is no tenant."""
+        if tenant is None:
+            return f"{_PREFIX}:{_INSTALLATION}:audio-room:{part}"
         return _key(tenant, "audio-room", part)
 
     @staticmethod
@@ -125,6 +131,11 @@ class Keys:
     def session_token(digest: str) -> str:
         """A session token, by its SHA-256 in hex; whose it is stands in its value."""
         return f"{_PREFIX}:{_INSTALLATION}:session-token:{digest}"
+
+    @staticmethod
+    def session(tenant: str, session_id: str) -> str:
+        """The journal of a session."""
+        return _key(tenant, "session", session_id)
 
     @staticmethod
     def process(name: str) -> str:

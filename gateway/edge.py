@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from litestar import Litestar
 
 from core.cluster import Cluster, open_cluster
+from core.conversation.journals import Journals, open_journals
 from core.conversation.registry import SessionRegistry
 from core.errors import Busy
 from core.settings import Settings
@@ -39,6 +40,7 @@ class Edge:
         self._runtime: Runtime | None = None
         self._cluster: Cluster | None = None
         self._jobs: Jobs | None = None
+        self._journals: Journals | None = None
 
     @property
     def jobs(self) -> Jobs:
@@ -46,6 +48,13 @@ class Edge:
         if self._jobs is None:
             raise RuntimeError("The gateway is not open: serve it with its lifespan.")
         return self._jobs
+
+    @property
+    def journals(self) -> Journals:
+        """What sessions are regained from; there as long as the runtime is."""
+        if self._journals is None:
+            raise RuntimeError("The gateway is not open: serve it with its lifespan.")
+        return self._journals
 
     @property
     def cluster(self) -> Cluster:
@@ -68,17 +77,19 @@ class Edge:
             self._factory(self.settings) as runtime,
             open_jobs(self.settings, runtime.state) as jobs,
             open_cluster(runtime.state, runtime.recorder, self.sessions) as cluster,
+            open_journals(runtime.state) as journals,
         ):
             self._runtime = runtime
             self._jobs = jobs
             self._cluster = cluster
+            self._journals = journals
             parting = asyncio.create_task(self._part_when_draining(), name="session-parting")
             try:
                 yield
             finally:
                 parting.cancel()
                 await asyncio.wait((parting,))
-                self._runtime = self._jobs = self._cluster = None
+                self._runtime = self._jobs = self._cluster = self._journals = None
 
     async def _part_when_draining(self) -> None:
         await self.draining.wait()

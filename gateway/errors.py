@@ -56,6 +56,13 @@ class RangeNotSatisfiable(RequestError):
     action = "Ask for a range inside the size that `Content-Range` names, or for the whole."
 
 
+class JobUnfinished(RequestError):
+    """The job is unfinished, so that it cannot be removed."""
+
+    code = "job_unfinished"
+    action = "Cancel it first (`DELETE` without `remove`), or wait until it has ended."
+
+
 class UpgradeRequired(RequestError):
     """This path is a WebSocket."""
 
@@ -71,6 +78,9 @@ STATUS: Final[dict[str, int]] = {
     "unsupported_format": 422,
     "body_too_large": 413,
     "frame_too_large": 413,
+    "session_in_use": 409,
+    "session_expired": 410,
+    "taken_over": 409,
     "key_in_url": 400,
     "agent_not_found": 404,
     "agent_exists": 409,
@@ -78,6 +88,8 @@ STATUS: Final[dict[str, int]] = {
     "too_many_agents": 409,
     "audio_not_found": 404,
     "job_not_found": 404,
+    "job_ended": 409,
+    "job_unfinished": 409,
     "too_many_texts": 422,
     "too_many_jobs": 429,
     "no_audio_room": 409,

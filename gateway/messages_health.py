@@ -95,14 +95,19 @@ class AgentPerformance(msgspec.Struct, frozen=True):
 
 
 class ProcessSummary(msgspec.Struct, frozen=True):
-    """One gateway process that told of itself within five seconds."""
+    """One gateway or worker that told of itself within five seconds."""
 
     process: str
     host: str
     process_id: int
     started_at: str
     active_connections: int
-    requests: int
+    requests: Annotated[int, Meta(description="A worker's are the texts that it has ended.")]
+    kind: Literal["gateway", "worker"] = "gateway"
+    jobs_under_way: Annotated[
+        int, Meta(description="Jobs that a worker is at, of all tenants.")
+    ] = 0
+    jobs: Annotated[list[str], Meta(description="Your tenant's among them, by `job_id`.")] = []
 
 
 class DetailedHealth(msgspec.Struct, frozen=True):
@@ -119,8 +124,11 @@ class DetailedHealth(msgspec.Struct, frozen=True):
 
 
 class ClusterPerformance(msgspec.Struct, frozen=True):
-    """All gateway processes together."""
+    """All gateways together; what they measured, and what the workers did."""
 
-    processes: int
+    processes: Annotated[int, Meta(description="Gateway processes.")]
     active_connections: int
-    measured: dict[str, Any]
+    measured: Annotated[
+        dict[str, Any],
+        Meta(description="Includes the texts that workers spoke for jobs, as requests of theirs."),
+    ]

@@ -13,18 +13,27 @@ import structlog
 
 from core.bulk import BulkSpeaker, Keep, failed, in_the_cache, longest_try_s
 from core.cache.envelope import RenditionEntry
-from core.errors import GaveUp, JobNotFound, NoAudioRoom, SeiketsuError, StoreError
+from core.errors import (
+    DeadlineExceeded,
+    GaveUp,
+    JobNotFound,
+    NoAudioRoom,
+    SeiketsuError,
+    StoreError,
+)
 from core.job_store import HEARTBEAT_S, LEAST_ROOM_BYTES, JobStore
-from core.jobs import ORIGIN_OF_KIND, ItemResult, JobRecord, JobRef, Lease, audio_name
+from core.jobs import ORIGIN_OF_KIND, ItemResult, JobRecord, JobRef, Lease, PutOff, audio_name
 from core.results import AudioLink, ResultStore
 from core.settings import Settings
 from core.speech import SpeechPlan, SpeechRequest
 from core.synthesis.service import deadline_maker
+from workers.patience import Patience, Rest
 
 RUN_S: Final = 50.0
 """A run takes no new text after this; a successor goes on."""
 MOST_TAKES: Final = 5
-"""A text that was handed out this often without a result has failed: it may end its workers."""
+"""A text that was handed out this often without a result has failed: it may end its workers. A try
+counts where its worker died, or it came to no end in its time."""
 _BUSY_PATIENCE_S: Final = 30.0
 """How long a text that is refused for load is tried again within a run."""
 _STORE_PATIENCE_S: Final = 60.0
@@ -54,14 +63,21 @@ class Runner:
         *,
         concurrency: int,
         longest_s: float,
+        patience: Patience | None = None,
     ) -> None:
         """`longest_s` bounds a run (`longest_run_s`)."""
         self._store = store
         self._results = results
         self._speaker = speaker
         self._longest_s = longest_s
+        self._patience = patience or Patience()
         self._places = asyncio.Semaphore(concurrency)
         self._at: set[JobRef] = set()
+
+    @property
+    def at(self) -> frozenset[JobRef]:
+        """The jobs that this worker is at."""
+        return frozenset(self._at)
 
     async def run(self, ref: JobRef, *, run_s: float = RUN_S) -> bool:
         """Work on a job. Whether texts still waited when the time was over.
@@ -88,7 +104,7 @@ class Runner:
             return False
         if record.status not in ("queued", "running"):
             return False
-        run = _Run(self._store, self._results, self._speaker, self._places, record)
+        run = _Run(self._store, self._results, self._speaker, self._places, self._patience, record)
         bound = asyncio.timeout(self._longest_s)
         try:
             async with bound:
@@ -107,33 +123,36 @@ class _Run:
         results: ResultStore,
         speaker: BulkSpeaker,
         places: asyncio.Semaphore,
+        patience: Patience,
         record: JobRecord,
     ) -> None:
         self._store = store
         self._results = results
         self._speaker = speaker
         self._places = places
+        self._patience = patience
+        self._rest = Rest(patience)
         self._record = record
         self._ref = record.ref
         self._at_work: dict[int, tuple[Lease, asyncio.Task[None]]] = {}
-        self._given_back = False
+        self._put_off = False
         self._least_room_bytes = LEAST_ROOM_BYTES
         """With less room no further text is spoken."""
-        self._taking: asyncio.Task[Lease | None] | None = None
+        self._taking: asyncio.Task[Lease | PutOff | None] | None = None
 
     async def work(self, run_s: float, *, ending: Callable[[], bool]) -> bool:
         beating = asyncio.create_task(self._beat(), name="job-heartbeat")
         try:
             end_s = time.monotonic() + run_s
             while True:
-                self._given_back = False
+                self._put_off = False
                 more = await self._take_until(end_s)
                 while self._at_work:
                     # What another worker held may wait again by now.
                     tasks = [task for _, task in self._at_work.values()]
                     await asyncio.wait(tasks, timeout=HEARTBEAT_S)
                     more = more or await self._take_until(end_s)
-                if more or not self._given_back:
+                if more or not self._put_off:
                     return more
         finally:
             beating.cancel()
@@ -143,33 +162,45 @@ class _Run:
             await asyncio.wait([beating, letting_go])
 
     async def _take_until(self, end_s: float) -> bool:
-        while time.monotonic() < end_s:
+        """Take texts until none waits, or the time is over, and then return True."""
+        while True:
+            rest_s = self._rest.left_s(time.monotonic())
+            if time.monotonic() + rest_s >= end_s:
+                return True
+            if rest_s:
+                await asyncio.sleep(rest_s)
+                continue
             await self._places.acquire()
             started = False
             try:
                 if time.monotonic() >= end_s:  # the place was long in coming
                     return True
-                lease = await self._take()
-                if lease is None:
+                if self._rest.left_s(time.monotonic()):
+                    continue
+                taken = await self._take()
+                if taken is None:
                     return False
-                task = asyncio.create_task(self._one(lease), name="job-item")
-                self._at_work[lease.index] = (lease, task)
-                task.add_done_callback(partial(self._ended, lease))
-                started = True
+                if isinstance(taken, Lease):
+                    task = asyncio.create_task(self._one(taken), name="job-item")
+                    self._at_work[taken.index] = (taken, task)
+                    task.add_done_callback(partial(self._ended, taken))
+                    started = True
             finally:
                 if not started:
                     self._places.release()
-        return True
+            if isinstance(taken, PutOff):
+                left_s = max(0.0, end_s - time.monotonic())
+                await asyncio.sleep(min(taken.seconds, left_s, HEARTBEAT_S))
 
-    async def _take(self) -> Lease | None:
+    async def _take(self) -> Lease | PutOff | None:
         """Take a text. A worker that ends meanwhile still learns what it was given."""
         token = secrets.token_hex(8)
         self._taking = asyncio.create_task(
             patiently(lambda: self._store.take(self._ref, token)), name="job-take"
         )
-        lease = await asyncio.shield(self._taking)
+        taken = await asyncio.shield(self._taking)
         self._taking = None
-        return lease
+        return taken
 
     def _ended(self, lease: Lease, _: asyncio.Task[None]) -> None:
         self._places.release()
@@ -180,11 +211,12 @@ class _Run:
     async def _one(self, lease: Lease) -> None:
         try:
             result = await self._spoken(lease)
-            if result is None:
-                await patiently(lambda: self._store.give_back(self._ref, [lease], unspent=False))
-                self._given_back = True
-            else:
-                await patiently(lambda: self._store.finish(self._ref, lease, result))
+            if self._passes(lease, result.error_code or "", result.retryable):
+                await self._try_later(lease, result)
+                return
+            if result.state == "done":
+                self._rest.spoke()
+            await patiently(lambda: self._store.finish(self._ref, lease, result))
         except Exception as error:
             # The lease ends by itself and the text waits again; the run goes on.
             _log.error(
@@ -195,13 +227,35 @@ class _Run:
                 error=error.code if isinstance(error, SeiketsuError) else "internal_error",
             )
 
-    async def _spoken(self, lease: Lease) -> ItemResult | None:
-        """The result of a text; None where it shall be tried another time."""
+    def _passes(self, lease: Lease, code: str, retryable: bool) -> bool:
+        """Whether a text that failed so is tried another time."""
+        if code == DeadlineExceeded.code or lease.taken > MOST_TAKES:
+            return lease.taken < MOST_TAKES
+        return retryable and lease.failing_s < self._patience.whole_s
+
+    async def _try_later(self, lease: Lease, result: ItemResult) -> None:
+        self._rest.failed(time.monotonic())
+        pause_s = self._patience.of_text(lease.failing_s)
+        spent = result.error_code == DeadlineExceeded.code
+        self._put_off = True
+        await patiently(lambda: self._store.put_off(self._ref, lease, pause_s=pause_s, spent=spent))
+        _log.info(
+            "job_item_again",
+            job=self._ref.job_id,
+            index=lease.index,
+            error=result.error_code,
+            failing_s=round(lease.failing_s, 1),
+        )
+
+    async def _spoken(self, lease: Lease) -> ItemResult:
         if lease.taken > MOST_TAKES:
             return failed(GaveUp())
         spec = self._record.spec
         if spec.keeps_audio:
-            room = await patiently(lambda: self._store.audio_room(self._ref.tenant))
+            try:
+                room = await patiently(lambda: self._store.audio_room(self._ref.tenant))
+            except StoreError as error:
+                return failed(error)
             if room < self._least_room_bytes:
                 return failed(NoAudioRoom())
         request = SpeechRequest(
@@ -214,23 +268,13 @@ class _Run:
             origin=ORIGIN_OF_KIND[spec.kind],
             common=spec.kind == "pregenerate",
         )
-        again = lease.taken < MOST_TAKES
-        result = await self._speaker.speak(
+        return await self._speaker.speak(
             request,
             "req_" + secrets.token_hex(8),
             self._with_the_job(lease) if spec.keeps_audio else in_the_cache,
             patience_s=_BUSY_PATIENCE_S,
-            again=again,
+            again=lambda error: self._passes(lease, error.code, error.retryable),
         )
-        if result.state == "failed" and result.retryable and again:
-            _log.info(
-                "job_item_again",
-                job=self._ref.job_id,
-                index=lease.index,
-                error=result.error_code,
-            )
-            return None
-        return result
 
     def _with_the_job(self, lease: Lease) -> Keep:
         async def keep(plan: SpeechPlan, entry: RenditionEntry) -> str:
@@ -241,8 +285,10 @@ class _Run:
                 int(self._record.expires_unix_s),
             )
             try:
-                return await self._results.put_as(
-                    link, entry, lambda value: self._store.keep_audio(self._ref, lease, value)
+                return await patiently(
+                    lambda: self._results.put_as(
+                        link, entry, lambda value: self._store.keep_audio(self._ref, lease, value)
+                    )
                 )
             except NoAudioRoom:
                 # The next would be paid for and refused as well.
@@ -276,8 +322,8 @@ class _Run:
             self._taking.cancel()
             await asyncio.wait([self._taking])
             if not self._taking.cancelled() and self._taking.exception() is None:
-                lease = self._taking.result()
-                leases += [lease] if lease is not None else []
+                taken = self._taking.result()
+                leases += [taken] if isinstance(taken, Lease) else []
         if not leases:
             return
         try:
@@ -290,10 +336,10 @@ class _Run:
 def longest_run_s(settings: Settings) -> float:
     """How long a run may take: it takes texts for `RUN_S`, waits for a place that another run's
     text has, then speaks its last text; each of these may be the longest, be refused for load all
-    its time, and find the store away."""
+    its time, and find the store away before it, when it keeps its audio, and at its end."""
     deadline = deadline_maker(settings)(None, "bulk")
     text_s = _BUSY_PATIENCE_S + longest_try_s(deadline, settings.speech.max_text_chars)
-    return RUN_S + 2 * (text_s + _STORE_PATIENCE_S)
+    return RUN_S + 2 * (text_s + 3 * _STORE_PATIENCE_S)
 
 
 async def patiently(ask: Callable[[], Awaitable[T]]) -> T:

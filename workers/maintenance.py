@@ -10,20 +10,23 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from core.job_store import JobStore
+from core.job_upkeep import JobUpkeep
 from workers.sweeper import sweep_once
 
 _log = structlog.get_logger("seiketsu.workers")
 
 
-async def maintain(store: JobStore, queue: ArqRedis, state: Redis, audio: Redis) -> dict[str, Any]:
+async def maintain(
+    upkeep: JobUpkeep, store: JobStore, queue: ArqRedis, state: Redis, audio: Redis
+) -> dict[str, Any]:
     """Drop jobs past their time from the indexes, sweep once, and report sizes.
 
     Entries of the cache expire and are evicted by Redis itself. A database that does not answer is
     named in the report instead of its sizes.
     """
     report: dict[str, Any] = {}
-    report["workers_called"] = await sweep_once(store, queue)
-    report["jobs"] = await store.tidy()
+    report["workers_called"] = await sweep_once(upkeep, store, queue)
+    report["jobs"] = await upkeep.tidy()
     for name, redis in (("state_store", state), ("cache_store", audio)):
         report[name] = await _sizes(redis)
     _log.info("maintenance", **report)

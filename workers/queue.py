@@ -35,12 +35,9 @@ def open_queue(url: str) -> ArqRedis:
         max_connections=_CONNECTIONS,
         socket_timeout=_TIMEOUT_S,
         socket_connect_timeout=_TIMEOUT_S,
-        retry=Retry(
-            ExponentialBackoff(cap=_LONGEST_PAUSE_S, base=_FIRST_PAUSE_S),
-            _RETRIES,
-            (RedisConnectionError, RedisTimeout),
-        ),
-        retry_on_error=[RedisConnectionError, RedisTimeout],
+        retry=Retry(ExponentialBackoff(cap=_LONGEST_PAUSE_S, base=_FIRST_PAUSE_S), _RETRIES),
+        # A server that is not there is told by the system itself while a connection is made.
+        retry_on_error=[RedisConnectionError, RedisTimeout, OSError],
         lib_name=None,
         lib_version=None,
     )

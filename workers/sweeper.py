@@ -11,21 +11,23 @@ from redis.exceptions import RedisError
 
 from core.errors import JobNotFound, StoreError
 from core.job_store import JobStore
-from core.jobs import TASK_OF_KIND
+from core.job_upkeep import JobUpkeep
+from core.jobs import TASK_OF_KIND, JobRef
 from workers.queue import call_worker, drop_forgotten
 
 SWEEP_EVERY_S: Final = 2.0
 _ONE_SWEEP_S: Final = 30.0
+_ONE_CALL_S: Final = 2.0
 
 _log = structlog.get_logger("seiketsu.workers")
 
 
-async def sweep_for_ever(store: JobStore, queue: ArqRedis) -> None:
+async def sweep_for_ever(upkeep: JobUpkeep, store: JobStore, queue: ArqRedis) -> None:
     """Sweep every `SWEEP_EVERY_S` seconds; an outage of the database is waited out."""
     while True:
         try:
             async with asyncio.timeout(_ONE_SWEEP_S):
-                await sweep_once(store, queue)
+                await sweep_once(upkeep, store, queue)
         except (StoreError, RedisError, OSError) as error:  # OSError: TimeoutError too
             _log.warning("sweep_missed", error_type=type(error).__name__)
         except Exception as error:
@@ -33,19 +35,24 @@ async def sweep_for_ever(store: JobStore, queue: ArqRedis) -> None:
         await asyncio.sleep(SWEEP_EVERY_S)
 
 
-async def sweep_once(store: JobStore, queue: ArqRedis) -> int:
+async def sweep_once(upkeep: JobUpkeep, store: JobStore, queue: ArqRedis) -> int:
     """Return ended leases, call a worker to each job that has nobody, and tidy the queue. How many
-    were called."""
-    found = await store.sweep()
-    called = 0
-    for ref in found.unattended:
+    were called. A call that fails is made again by a later sweep."""
+
+    async def call(ref: JobRef) -> bool:
         try:
-            record = await store.read(ref)
+            async with asyncio.timeout(_ONE_CALL_S):
+                record = await store.read(ref)
+                await call_worker(queue, TASK_OF_KIND[record.spec.kind], ref)
         except JobNotFound:
-            continue
-        await call_worker(queue, TASK_OF_KIND[record.spec.kind], ref)
-        called += 1
+            return False
+        except (StoreError, RedisError, OSError, RuntimeError) as error:
+            _log.warning("job_not_called", job=ref.job_id, error_type=type(error).__name__)
+            return False
+        return True
+
+    found = await upkeep.sweep(call)
     await drop_forgotten(queue)
-    if found.returned or called:
-        _log.info("swept", returned=found.returned, called=called)
-    return called
+    if found.returned or found.called:
+        _log.info("swept", returned=found.returned, called=found.called)
+    return found.called

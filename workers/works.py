@@ -13,7 +13,9 @@ from arq import Retry
 from arq.connections import ArqRedis
 
 from core.bulk import BulkSpeaker
+from core.cluster import open_cluster
 from core.job_store import JobStore
+from core.job_upkeep import JobUpkeep
 from core.jobs import BULK_VOICE_SYNTHESIS, PREGENERATE_AGENT_VOICES, TASK_OF_KIND, JobRef
 from core.runtime import Runtime, open_runtime
 from core.settings import Settings
@@ -39,6 +41,7 @@ class Works(msgspec.Struct, frozen=True):
     settings: Settings
     runtime: Runtime
     store: JobStore
+    upkeep: JobUpkeep
     queue: ArqRedis
     runner: Runner
 
@@ -47,7 +50,7 @@ class Works(msgspec.Struct, frozen=True):
 async def open_works(settings: Settings) -> AsyncIterator[Works]:
     """Open the runtime, the job store and the queue, and sweep until the block ends."""
     async with open_runtime(settings) as runtime:
-        store = JobStore(runtime.state, settings.jobs)
+        store, upkeep = JobStore(runtime.state, settings.jobs), JobUpkeep(runtime.state)
         queue = open_queue(runtime.settings.redis.state_url)
         runner = Runner(
             store,
@@ -56,9 +59,10 @@ async def open_works(settings: Settings) -> AsyncIterator[Works]:
             concurrency=settings.jobs.concurrency,
             longest_s=longest_run_s(settings),
         )
-        sweeping = asyncio.create_task(sweep_for_ever(store, queue), name="job-sweeper")
+        sweeping = asyncio.create_task(sweep_for_ever(upkeep, store, queue), name="job-sweeper")
         try:
-            yield Works(runtime.settings, runtime, store, queue, runner)
+            async with open_cluster(runtime.state, runtime.recorder, None, lambda: runner.at):
+                yield Works(runtime.settings, runtime, store, upkeep, queue, runner)
         finally:
             sweeping.cancel()
             await asyncio.wait([sweeping])
@@ -94,7 +98,7 @@ async def voice_cache_maintenance(ctx: Context) -> dict[str, Any]:
     """The nightly task; its report is kept as the task's result."""
     works: Works = ctx[WORKS]
     runtime = works.runtime
-    return await maintain(works.store, works.queue, runtime.state, runtime.audio)
+    return await maintain(works.upkeep, works.store, works.queue, runtime.state, runtime.audio)
 
 
 async def warm_up_voices(ctx: Context) -> dict[str, Any]:

@@ -36,13 +36,9 @@ class Histogram:
 
     def add(self, value: float) -> None:
         """Count one value; anything that is not a finite number is left out."""
-        if _LOWEST <= value <= _HIGHEST:
-            held = value
-        elif math.isfinite(value):
-            held = _LOWEST if value < _LOWEST else _HIGHEST
-        else:
+        if not math.isfinite(value):
             return
-        self._buckets[math.ceil(math.log(held) / _LOG_GAMMA) - _OFFSET] += 1
+        self._buckets[_bucket(value)] += 1
         self.count += 1
         self.total += value
         if value < self.lowest:
@@ -52,9 +48,8 @@ class Histogram:
 
     def merge(self, other: Histogram) -> None:
         """Add everything the other one counted."""
-        for index, count in enumerate(other._buckets):
-            if count:
-                self._buckets[index] += count
+        for index, count in other._held():
+            self._buckets[index] += count
         self.count += other.count
         self.total += other.total
         self.lowest = min(self.lowest, other.lowest)
@@ -62,8 +57,15 @@ class Histogram:
 
     def export(self) -> HistogramFigures:
         """Everything it counted, for `add_figures` of another."""
-        held = tuple((index, count) for index, count in enumerate(self._buckets) if count)
-        return (self.count, self.total, self.lowest, self.highest, held)
+        return (self.count, self.total, self.lowest, self.highest, tuple(self._held()))
+
+    def _held(self) -> list[tuple[int, int]]:
+        """The buckets that hold something; between the extremes, which is a few of them."""
+        if not self.count:
+            return []
+        first, last = _bucket(self.lowest), _bucket(self.highest)
+        counts = self._buckets[first : last + 1]
+        return [(index, count) for index, count in enumerate(counts, first) if count]
 
     def add_figures(self, figures: HistogramFigures) -> None:
         """Add what another one exported; a bucket that does not exist here is left out."""
@@ -100,6 +102,11 @@ class Histogram:
             "min": _rounded(self.lowest) if self.count else None,
             "max": _rounded(self.highest) if self.count else None,
         }
+
+
+def _bucket(value: float) -> int:
+    held = min(max(value, _LOWEST), _HIGHEST)
+    return math.ceil(math.log(held) / _LOG_GAMMA) - _OFFSET
 
 
 def _rounded(value: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""`jobs`: what runs in the background for the caller: list, show, cancel."""
+"""`jobs`: what runs in the background for the caller, and who works on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from gateway.client import GatewayClient, open_client
 from gateway.commands.base import OK, Commands, Context, Misuse, table
 
 PAGE: Final = 100
-"""Items of a job that are asked for at once."""
+"""Items of a job that are asked for at once, and jobs that are listed."""
+STATUSES: Final = ("queued", "running", "done", "failed", "cancelled")
 
 
 def add(commands: Commands) -> None:
@@ -20,26 +21,44 @@ def add(commands: Commands) -> None:
     jobs = commands.add(
         "jobs",
         _jobs,
-        "List jobs (active, queued and done), show one, or cancel one.",
+        "List jobs (active, queued and done), show, cancel or remove one; list workers.",
         "seiketsu jobs list",
     )
-    jobs.add_argument("action", nargs="?", choices=("list", "show", "cancel"), default="list")
+    jobs.add_argument("action", nargs="?", choices=tuple(_ACTIONS), default="list")
     jobs.add_argument("id", nargs="?", metavar="ID", help="the job; needed unless listing")
+    jobs.add_argument("--status", choices=STATUSES, help="list those alone")
 
 
 def _jobs(context: Context, options: argparse.Namespace, _: list[str]) -> int:
-    if options.action != "list" and not options.id:
+    if options.action in _OF_ONE and not options.id:
         raise Misuse(f"Which job? seiketsu jobs {options.action} ID")
     return asyncio.run(_ACTIONS[options.action](context, options))
 
 
-async def _list(context: Context, _: argparse.Namespace) -> int:
+async def _list(context: Context, options: argparse.Namespace) -> int:
     async with open_client(context.settings()) as client:
-        found = await client.call("GET", "/jobs", params={"limit": str(PAGE)})
+        jobs, total = await _jobs_of(client, options.status)
     heads = ("job", "kind", "agent", "status", "done", "failed", "of", "age")
-    rows = [_row(job) for job in found["jobs"]]
-    context.terminal.show(found, table(heads, rows))
+    shown = jobs[:PAGE]
+    context.terminal.show({"jobs": shown, "total": total}, table(heads, [_row(j) for j in shown]))
+    if total > len(shown):
+        context.terminal.say(f"{len(shown)} of {total} jobs, the newest.")
     return OK
+
+
+async def _jobs_of(client: GatewayClient, status: str | None) -> tuple[list[dict[str, Any]], int]:
+    """The newest jobs, `PAGE` at the least if there are so many, and how many there are in all."""
+    jobs: list[dict[str, Any]] = []
+    offset = 0
+    while True:
+        params = {"offset": str(offset), "limit": str(PAGE)}
+        found = await client.call("GET", "/jobs", params=params)
+        jobs += [job for job in found["jobs"] if status in (None, job["status"])]
+        offset += PAGE
+        if status is None:
+            return jobs, found["total"]
+        if offset >= found["total"]:
+            return jobs, len(jobs)
 
 
 async def _show(context: Context, options: argparse.Namespace) -> int:
@@ -58,7 +77,39 @@ async def _cancel(context: Context, options: argparse.Namespace) -> int:
     return OK
 
 
-_ACTIONS: Final = {"list": _list, "show": _show, "cancel": _cancel}
+async def _remove(context: Context, options: argparse.Namespace) -> int:
+    async with open_client(context.settings()) as client:
+        await client.call("DELETE", job_path(options.id), params={"remove": "true"})
+    context.terminal.show({"removed": options.id}, f"{options.id} and its audio are removed.")
+    return OK
+
+
+async def _workers(context: Context, _: argparse.Namespace) -> int:
+    async with open_client(context.settings()) as client:
+        found = await client.call("GET", "/streaming/health/detailed")
+    workers = [one for one in found["processes"] if one["kind"] == "worker"]
+    heads = ("host", "process", "since", "texts ended", "at jobs", "yours")
+    rows = [
+        (
+            *(one["host"], one["process_id"], one["started_at"], one["requests"]),
+            *(one["jobs_under_way"], " ".join(one["jobs"])),
+        )
+        for one in workers
+    ]
+    context.terminal.show({"workers": workers}, table(heads, rows))
+    if not workers:
+        context.terminal.say("No worker told of itself; `seiketsu worker` starts one.")
+    return OK
+
+
+_ACTIONS: Final = {
+    "list": _list,
+    "show": _show,
+    "cancel": _cancel,
+    "remove": _remove,
+    "workers": _workers,
+}
+_OF_ONE: Final = ("show", "cancel", "remove")
 
 
 def job_path(job_id: str) -> str:

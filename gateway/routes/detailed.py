@@ -42,7 +42,8 @@ def detailed_route(edge: Edge) -> HTTPRouteHandler:
         tags=["Monitoring"],
         summary="How the installation is: parts, sessions, performance, agents",
         description="Sessions, performance and agents are those of all gateway processes that "
-        "share the state database. It calls no provider and answers 200 whatever it finds; a "
+        "share the state database; performance and agents include the texts that workers spoke for "
+        "jobs. It calls no provider and answers 200 whatever it finds; a "
         "balancer asks `/health/ready`.",
         guards=[edge.gate.guard],
         security=[{"bearer": []}, {"xiApiKey": []}, {}],
@@ -60,17 +61,17 @@ def detailed_route(edge: Edge) -> HTTPRouteHandler:
             streaming_connections=_connections(reports, tenant),
             performance_summary=_performance(edge, together),
             agents=[_agent(name, one) for name, one in together.agents.of(tenant).items()],
-            processes=[_process(report) for report in reports],
+            processes=[_process(report, tenant) for report in reports],
         )
 
     return detailed
 
 
 async def cluster_performance(edge: Edge) -> ClusterPerformance:
-    """What all gateway processes have measured together."""
+    """What all gateways and workers have measured together."""
     reports = await edge.cluster.processes()
     return ClusterPerformance(
-        processes=len(reports),
+        processes=sum(report.kind == "gateway" for report in reports),
         active_connections=sum(report.active_sessions for report in reports),
         measured=total(reports).snapshot(),
     )
@@ -174,7 +175,7 @@ def _percent(part: int, whole: int) -> float | None:
     return round(100 * part / whole, 1) if whole else None
 
 
-def _process(report: ProcessReport) -> ProcessSummary:
+def _process(report: ProcessReport, tenant: str) -> ProcessSummary:
     return ProcessSummary(
         process=report.name,
         host=report.host,
@@ -182,6 +183,9 @@ def _process(report: ProcessReport) -> ProcessSummary:
         started_at=_iso(report.started_unix_s),
         active_connections=report.active_sessions,
         requests=report.figures.counts.get("requests", 0),
+        kind=report.kind,
+        jobs_under_way=len(report.jobs),
+        jobs=[ref.job_id for ref in report.jobs if ref.tenant == tenant],
     )
 
 

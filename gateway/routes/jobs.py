@@ -14,7 +14,7 @@ from core.job_store import MAX_PAGE
 from core.jobs import JobRef
 from gateway.bodies import AnyRequest, caller
 from gateway.edge import Edge
-from gateway.errors import ErrorBody
+from gateway.errors import ErrorBody, JobUnfinished
 from gateway.messages_jobs import JobList, JobReply, job_reply, summary_of
 from gateway.routes.bulk import REFUSED, SECURITY
 
@@ -24,13 +24,19 @@ _ID: Final = re.compile(r"job_[0-9a-f]{24}")
 JobId = Annotated[str, PathParameter(description="`job_id` of the reply.", max_length=64)]
 Offset = Annotated[int, QueryParameter(ge=0, le=1_000_000, description="Entries to pass over.")]
 Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE, description="Entries of the page.")]
+Remove = Annotated[
+    bool, QueryParameter(description="True: remove a job that has ended, and its audio.")
+]
 
 _STORE: Final = {503: ResponseSpec(ErrorBody, description="The state database does not answer")}
+_CONFLICT: Final = {
+    409: ResponseSpec(ErrorBody, description="It has ended; with `remove`: it is unfinished")
+}
 _UNKNOWN: Final = {404: ResponseSpec(ErrorBody, description="No such job of the caller")}
 
 
 def job_routes(edge: Edge) -> list[HTTPRouteHandler]:
-    """Listing, reading and cancelling jobs."""
+    """Listing, reading, cancelling and removing jobs."""
     common: dict[str, Any] = {
         "guards": [edge.gate.guard],
         "tags": ["Jobs"],
@@ -67,14 +73,20 @@ def job_routes(edge: Edge) -> list[HTTPRouteHandler]:
     @delete(
         "/jobs/{job_id:str}",
         operation_id="cancelJob",
-        summary="Begin no further text of a job; remove one that has ended",
-        description="Texts that are being spoken come to their end. A job that has ended goes with "
-        "its audio, which makes room for more.",
-        responses={**REFUSED, **_UNKNOWN, **_STORE},
+        summary="Cancel a job; with `remove`, remove one that has ended",
+        description="Cancelling begins no further text; those that are being spoken come to their "
+        "end. A job that has ended stays as it is (409 `job_ended`). With `remove=true` a job that "
+        "has ended, cancelled or not, goes with its audio, which makes room for more; an "
+        "unfinished one stays (409 `job_unfinished`).",
+        responses={**REFUSED, **_UNKNOWN, **_CONFLICT, **_STORE},
         **common,
     )
-    async def cancel_job(request: AnyRequest, job_id: JobId) -> None:
-        await edge.jobs.store.cancel(_ref(edge, request, job_id))
+    async def cancel_job(request: AnyRequest, job_id: JobId, remove: Remove = False) -> None:
+        ref = _ref(edge, request, job_id)
+        if not remove:
+            await edge.jobs.store.cancel(ref)
+        elif not await edge.jobs.store.remove(ref):
+            raise JobUnfinished()
 
     return [list_jobs, get_job, cancel_job]
 

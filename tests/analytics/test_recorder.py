@@ -102,8 +102,40 @@ def test_agents_are_bounded() -> None:
     for number in range(500):
         recorder.record(trace(agent_id=f"a{number}"))
     found = recorder.agents.of("default")
-    assert (len(found), found["other"].requests) == (257, 500 - 256)
-    assert len(recorder.export().agents) == 64
+    assert (len(found), found["other"].requests) == (256, 500 - 255)
+    assert "a499" in found, "who was asked last stays"
+    assert "a0" not in found
+    told = recorder.export().agents
+    assert (len(told), sum(one.requests for one in told)) == (64, 500)
+
+
+def test_a_busy_tenant_takes_no_other_tenants_places() -> None:
+    recorder = Recorder()
+    for number in range(90):
+        for _ in range(3):
+            recorder.record(trace(agent_id=f"a{number}", tenant="busy", first_audio_ms=9.0))
+    for agent_id in ("one", "two", "two"):
+        recorder.record(trace(agent_id=agent_id, tenant="quiet", first_audio_ms=50.0))
+    together = Recorder()
+    together.merge(recorder.export())
+    quiet = together.agents.of("quiet")
+    assert {name: one.requests for name, one in quiet.items()} == {"two": 2, "one": 1}
+    busy = together.agents.of("busy")
+    assert 60 < len(busy) + len(quiet) <= 64
+    assert sum(one.requests for one in busy.values()) == 270
+    assert busy["other"].requests == 3 * (90 - (len(busy) - 1))
+    assert busy["other"].first_audio.count == busy["other"].served
+
+
+def test_every_tenant_is_told_of_however_many_there_are() -> None:
+    recorder = Recorder()
+    for number in range(100):
+        for agent_id in ("one", "two"):
+            recorder.record(trace(agent_id=agent_id, tenant=f"t{number}"))
+    together = Recorder()
+    together.merge(recorder.export())
+    for number in range(100):
+        assert sum(one.requests for one in together.agents.of(f"t{number}").values()) == 2
 
 
 def test_names_are_bounded() -> None:

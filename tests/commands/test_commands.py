@@ -106,9 +106,16 @@ def test_many_texts_become_a_job_that_can_be_looked_at(seiketsu: Seiketsu, tmp_p
     assert (job["status"], job["succeeded"], job["total"]) == ("done", 24, 24)
     assert len(list((tmp_path / "audio").glob("*.mp3"))) == 24
     assert job["job_id"] in seiketsu("jobs").out
+    assert job["job_id"] in seiketsu("jobs", "list", "--status", "done").out
+    assert seiketsu("jobs", "list", "--status", "queued", "--json").json["total"] == 0
     shown = seiketsu("jobs", "show", job["job_id"], "--json").json
     assert [item["index"] for item in shown["items"]] == list(range(24))
-    assert seiketsu("jobs", "cancel", job["job_id"]).code == 0
+    late = seiketsu("jobs", "cancel", job["job_id"])
+    assert (late.code, "job_ended" in late.err or "has ended" in late.err) == (1, True), late.err
+    assert seiketsu("jobs", "remove", job["job_id"]).code == 0
+    assert job["job_id"] not in seiketsu("jobs").out
+    (worker,) = seiketsu("jobs", "workers", "--json").json["workers"]
+    assert (worker["requests"] >= 24, worker["jobs"]) == (True, [])
 
 
 def test_a_worker_that_is_to_do_what_there_is_ends_then(seiketsu: Seiketsu) -> None:

@@ -212,7 +212,7 @@ async def test_a_job_without_room_for_its_audio_is_refused_at_once(
         assert (await http.post(gateway.voice + BULK, json=TEXTS)).status_code == 200
     assert code(reply) == (409, "no_audio_room")
     error = reply.json()["error"]
-    assert (error["retryable"], "delete finished jobs" in error["action"]) == (False, True)
+    assert (error["retryable"], "remove finished jobs" in error["action"]) == (False, True)
 
 
 async def test_without_the_state_database_a_job_is_refused(

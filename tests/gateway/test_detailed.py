@@ -15,6 +15,7 @@ from core.analytics.recorder import Recorder
 from core.cluster import Cluster, open_cluster
 from core.conversation.registry import Connection, SessionRegistry
 from core.embedded import EmbeddedRedis
+from core.jobs import JobRef
 from core.redis import open_redis
 from core.speech import SpeechTrace
 from tests.gateway.conftest import BODY, Start, fetch
@@ -115,6 +116,29 @@ async def test_processes_see_each_other_and_forget_those_that_end(
         assert len((await detailed(first))["processes"]) == 2
     await asyncio.to_thread(second.__exit__)
     assert len((await detailed(first))["processes"]) == 1
+
+
+async def test_workers_are_told_of_and_what_they_speak_is_in_the_figures(
+    start: Start, redis_state: EmbeddedRedis
+) -> None:
+    gateway = start(api_keys=("acme:a-key", "other:b-key"))
+    redis = open_redis(redis_state.url, timeout_s=1, max_connections=2)
+    spoken = Recorder()
+    trace = SpeechTrace("r", "acme", "agent_9", language="en")
+    trace.provider, trace.first_audio_ms, trace.processing_ms = "local", 50.0, 60.0
+    spoken.record(trace)
+    at = [JobRef("acme", "job_1"), JobRef("other", "job_2")]
+    async with open_cluster(redis, spoken, None, lambda: at):
+        await asyncio.sleep(0.2)
+        found = await detailed(gateway, headers={"xi-api-key": "a-key"})
+        url = gateway.voice + "/performance"
+        cluster = (await fetch(url, headers={"xi-api-key": "a-key"})).json()["cluster"]
+    worker = next(one for one in found["processes"] if one["kind"] == "worker")
+    assert (worker["requests"], worker["jobs_under_way"], worker["jobs"]) == (1, 2, ["job_1"])
+    assert [one["kind"] for one in found["processes"]] == ["gateway", "worker"]
+    assert [one["voice_agent_id"] for one in found["agents"]] == ["agent_9"]
+    assert (cluster["processes"], cluster["measured"]["requests"]) == (1, 1)
+    await redis.aclose()
 
 
 async def test_sessions_of_other_tenants_are_counted_but_not_shown(start: Start) -> None:

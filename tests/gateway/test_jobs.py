@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from core.embedded import EmbeddedRedis
 from core.job_store import JobStore
-from core.jobs import ItemResult, JobRef, JobSpec
+from core.jobs import ItemResult, JobRef, JobSpec, Lease
 from core.redis import open_redis
 from core.settings import JobSettings
 from tests.gateway.conftest import Start
@@ -43,7 +43,7 @@ async def client(gateway: Gateway) -> AsyncIterator[httpx.AsyncClient]:
 
 async def end_one(store: JobStore, ref: JobRef, result: ItemResult) -> None:
     lease = await store.take(ref)
-    assert lease is not None
+    assert isinstance(lease, Lease)
     assert await store.finish(ref, lease, result)
 
 
@@ -98,7 +98,18 @@ async def test_the_list_shows_the_callers_jobs_the_newest_first(
     assert created == sorted(created, reverse=True)
 
 
-async def test_cancelling_begins_nothing_more_and_then_removes(
+async def test_a_cancel_that_comes_late_or_twice_destroys_nothing(
+    client: httpx.AsyncClient, store: JobStore
+) -> None:
+    ref = await store.create("default", SPEC, ["one"])
+    await end_one(store, ref, SPOKEN)
+    before = (await client.get(f"/jobs/{ref.job_id}")).json()
+    for _ in range(2):
+        assert code(await client.delete(f"/jobs/{ref.job_id}")) == (409, "job_ended")
+    assert (await client.get(f"/jobs/{ref.job_id}")).json() == before
+
+
+async def test_cancelling_begins_nothing_more_and_removing_is_asked_for(
     client: httpx.AsyncClient, store: JobStore
 ) -> None:
     ref = await store.create("default", SPEC, ["one", "two"])
@@ -107,9 +118,18 @@ async def test_cancelling_begins_nothing_more_and_then_removes(
     job = (await client.get(f"/jobs/{ref.job_id}")).json()
     assert (job["status"], job["succeeded"], job["cancelled"]) == ("cancelled", 1, 1)
     assert await store.take(ref) is None
-    assert (await client.delete(f"/jobs/{ref.job_id}")).status_code == 204
+    remove = f"/jobs/{ref.job_id}?remove=true"
+    assert (await client.delete(remove)).status_code == 204
     assert code(await client.get(f"/jobs/{ref.job_id}")) == (404, "job_not_found")
-    assert code(await client.delete(f"/jobs/{ref.job_id}")) == (404, "job_not_found")
+    for path in (remove, f"/jobs/{ref.job_id}"):
+        assert code(await client.delete(path)) == (404, "job_not_found")
+
+
+async def test_an_unfinished_job_is_not_removed(client: httpx.AsyncClient, store: JobStore) -> None:
+    ref = await store.create("default", SPEC, ["one"])
+    reply = await client.delete(f"/jobs/{ref.job_id}?remove=true")
+    assert code(reply) == (409, "job_unfinished")
+    assert (await store.read(ref)).status == "queued"
 
 
 async def test_only_its_owner_sees_a_job(start: Start, store: JobStore) -> None:

@@ -94,7 +94,7 @@ def test_the_services_are_those_of_an_installation(compose: dict[str, Any]) -> N
         *("balancer", "gateway-1", "gateway-2", "worker", "voices", "state", "audio"),
     }
     state, audio = (shlex.join(services[name]["command"]) for name in ("state", "audio"))
-    assert "--appendonly yes --maxmemory-policy noeviction" in state
+    assert "--appendonly yes --maxmemory 2gb --maxmemory-policy noeviction" in state
     assert "--maxmemory 1gb --maxmemory-policy allkeys-lfu" in audio
     # Whoever shares the voice server shares the folder with its socket.
     for name in ("gateway-1", "gateway-2", "worker", "voices"):

@@ -9,7 +9,9 @@ from redis.asyncio import Redis
 
 from core.embedded import EmbeddedRedis
 from core.job_store import JobStore
+from core.job_upkeep import JobUpkeep
 from core.redis import open_redis
+from core.results import ResultStore
 from core.settings import JobSettings
 
 
@@ -23,3 +25,13 @@ async def state(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
 @pytest.fixture
 def store(state: Redis) -> JobStore:
     return JobStore(state, JobSettings(ttl_s=3600, max_texts=1000))
+
+
+@pytest.fixture
+def upkeep(state: Redis) -> JobUpkeep:
+    return JobUpkeep(state)
+
+
+@pytest.fixture
+def results(state: Redis) -> ResultStore:
+    return ResultStore(state, b"k" * 32, 900)

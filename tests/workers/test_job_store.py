@@ -11,32 +11,13 @@ import pytest
 from redis.asyncio import Redis
 
 from core.embedded import EmbeddedRedis
-from core.errors import JobNotFound, NoAudioRoom, StoreError, TooManyJobs, TooManyTexts
+from core.errors import JobEnded, JobNotFound, NoAudioRoom, StoreError, TooManyJobs, TooManyTexts
 from core.job_store import JobStore
-from core.jobs import ItemResult, JobRef, JobSpec, Lease, audio_name
+from core.job_upkeep import JobUpkeep
+from core.jobs import JobRef, JobSpec, Lease, audio_name
 from core.redis import Keys, open_redis
 from core.settings import JobSettings
-
-SPEC = JobSpec("bulk", "agent_123", "en")
-SPOKEN = ItemResult("done", audio_id="a", duration_ms=400, provider="local", characters=3)
-FAILED = ItemResult("failed", error_code="text_empty", error_message="Nothing.")
-
-
-async def make(store: JobStore, *texts: str, tenant: str = "acme") -> JobRef:
-    return await store.create(tenant, SPEC, texts or ("one", "two", "three"))
-
-
-async def take(store: JobStore, ref: JobRef) -> Lease:
-    lease = await store.take(ref)
-    assert lease is not None
-    return lease
-
-
-async def end_leases(state: Redis, ref: JobRef) -> None:
-    """As if the workers had been silent for longer than a lease lasts."""
-    key = Keys.job(ref.tenant, ref.job_id, "leases")
-    for member in await state.zrange(key, 0, -1):
-        await state.zadd(key, {member: 1})
+from tests.workers.storing import FAILED, SPOKEN, Caller, end_leases, make, take
 
 
 async def test_every_text_is_handed_out_once_and_the_job_ends_with_the_last(
@@ -58,15 +39,15 @@ async def test_every_text_is_handed_out_once_and_the_job_ends_with_the_last(
 
 
 async def test_who_asks_again_for_a_reply_that_was_lost_gets_the_same_text(
-    store: JobStore, state: Redis
+    store: JobStore, upkeep: JobUpkeep, state: Redis
 ) -> None:
     ref = await make(store, "one", "two")
     first = await store.take(ref, "token")
-    assert first is not None
+    assert isinstance(first, Lease)
     assert await store.take(ref, "token") == first
     assert (await take(store, ref)).text == "two"
     await end_leases(state, ref)
-    await store.sweep()
+    await upkeep.sweep(Caller())
     assert {(await take(store, ref)).text for _ in range(2)} == {"one", "two"}
     assert not await store.finish(ref, first, SPOKEN)
 
@@ -88,60 +69,88 @@ async def test_a_result_is_written_once_and_only_by_its_holder(store: JobStore) 
     assert (record.counts.succeeded, record.counts.failed) == (1, 0)
 
 
-async def test_a_lease_that_ended_goes_to_somebody_else(store: JobStore, state: Redis) -> None:
+async def test_a_lease_that_ended_goes_to_somebody_else(
+    store: JobStore, upkeep: JobUpkeep, state: Redis
+) -> None:
     ref = await make(store, "one")
     silent = await take(store, ref)
     await end_leases(state, ref)
-    assert (await store.sweep()).returned == 1
+    assert (await upkeep.sweep(Caller())).returned == 1
     second = await take(store, ref)
     assert (second.text, second.taken) == ("one", 2)
     assert not await store.finish(ref, silent, FAILED)
     assert await store.finish(ref, second, SPOKEN)
     await end_leases(state, ref)
-    assert (await store.sweep()).returned == 0
+    assert (await upkeep.sweep(Caller())).returned == 0
     assert await store.take(ref) is None
 
 
-async def test_a_renewed_lease_stays(store: JobStore, state: Redis) -> None:
+async def test_a_renewed_lease_stays(store: JobStore, upkeep: JobUpkeep, state: Redis) -> None:
     ref = await make(store, "one", "two")
     mine, lost = await take(store, ref), await take(store, ref)
     await end_leases(state, ref)
     stranger = Lease(lost.index, "another", lost.text, 1)
     assert await store.beat(ref, [mine, stranger]) == {lost.index}
-    assert (await store.sweep()).returned == 1
+    assert (await upkeep.sweep(Caller())).returned == 1
     assert await store.finish(ref, mine, SPOKEN)
-
-
-async def test_texts_given_back_wait_again_and_call_a_worker_at_once(store: JobStore) -> None:
-    ref = await make(store, "one")
-    assert await store.give_back(ref, [await take(store, ref)], unspent=True) == 1
-    assert (await store.sweep()).unattended == (ref,)
-    assert (await store.sweep()).unattended == (), "told to one sweeper only"
-    assert (await take(store, ref)).taken == 1
-
-
-async def test_a_job_that_nobody_came_to_calls_again(store: JobStore, state: Redis) -> None:
-    ref = await make(store, "one")
-    assert (await store.sweep()).unattended == (), "whoever made it has called"
-    await cast(Awaitable[int], state.hset(Keys.job(ref.tenant, ref.job_id), "called", "1"))
-    assert (await store.sweep()).unattended == (ref,)
 
 
 async def test_a_cancelled_job_begins_nothing_and_keeps_what_is_under_way(
     store: JobStore,
 ) -> None:
     ref = await make(store)
-    lease = await take(store, ref)
-    assert not await store.cancel(ref)
+    lease, other = await take(store, ref), await take(store, ref)
+    await store.cancel(ref)
     assert await store.take(ref) is None
     assert await store.finish(ref, lease, SPOKEN)
     record = await store.read(ref)
-    assert (record.status, record.counts.succeeded, record.counts.cancelled) == ("cancelled", 1, 2)
+    counts = record.counts
+    assert (record.status, counts.succeeded, counts.running, counts.cancelled) == (
+        *("cancelled", 1, 1, 1),
+    )
     states = [item.state for item in await store.items(record, 0, 10)]
-    assert states == ["done", "cancelled", "cancelled"]
-    assert await store.cancel(ref), "one that has ended is removed"
-    with pytest.raises(JobNotFound):
-        await store.read(ref)
+    assert states == ["done", "running", "cancelled"]
+    await store.give_back(ref, [other], unspent=True)
+    record = await store.read(ref)
+    assert (record.counts.running, record.counts.cancelled) == (0, 2)
+    assert [item.state for item in await store.items(record, 0, 10)][1] == "cancelled"
+
+
+async def test_what_a_dead_worker_held_of_a_cancelled_job_is_cancelled(
+    store: JobStore, upkeep: JobUpkeep, state: Redis
+) -> None:
+    ref = await make(store)
+    await take(store, ref)
+    await store.cancel(ref)
+    assert await state.zcard(Keys.open_jobs(None)) == 1
+    await end_leases(state, ref)
+    caller = Caller()
+    assert (await upkeep.sweep(caller)).returned == 1
+    assert caller.called == []
+    record = await store.read(ref)
+    assert (record.counts.running, record.counts.cancelled) == (0, 3)
+    assert {item.state for item in await store.items(record, 0, 10)} == {"cancelled"}
+    assert await state.zcard(Keys.open_jobs(None)) == 0, "nobody looks at it again"
+
+
+async def test_a_job_that_has_ended_is_not_cancelled_and_loses_nothing(store: JobStore) -> None:
+    ref = await make(store, "one")
+    assert not await store.remove(ref), "it is unfinished"
+    await store.finish(ref, await take(store, ref), SPOKEN)
+    before = await store.read(ref)
+    with pytest.raises(JobEnded):
+        await store.cancel(ref)
+    assert await store.read(ref) == before
+    cancelled = await make(store)
+    await store.cancel(cancelled)
+    with pytest.raises(JobEnded):
+        await store.cancel(cancelled)
+    assert (await store.read(cancelled)).counts.cancelled == 3
+    for one in (ref, cancelled):
+        assert await store.remove(one)
+        for again in (store.remove, store.cancel, store.read):
+            with pytest.raises(JobNotFound):
+                await again(one)
 
 
 async def test_a_job_belongs_to_its_tenant(store: JobStore) -> None:
@@ -214,7 +223,7 @@ async def test_audio_is_kept_for_who_holds_the_text_alone(store: JobStore, state
         await store.keep_audio(ref, Lease(lease.index, "another", "one", 1), b"x")
     await store.cancel(ref)
     await store.keep_audio(ref, lease, b"x")
-    assert await store.cancel(ref)
+    assert await store.remove(ref)
     with pytest.raises(JobNotFound):
         await store.keep_audio(ref, lease, b"x")
     assert not [key async for key in state.scan_iter(match="sk1:acme:res:*")]
@@ -230,7 +239,7 @@ async def test_a_removed_job_takes_its_audio_along_and_gives_the_room_back(
             lease = await take(store, ref)
             await store.keep_audio(ref, lease, b"x" * 100)
             await store.finish(ref, lease, SPOKEN)
-    assert await store.cancel(gone)
+    assert await store.remove(gone)
     left = [key async for key in state.scan_iter(match="sk1:acme:res:*")]
     assert left == [Keys.result("acme", audio_name(stays, 0).hex()).encode()]
     assert await room(state) == 100
@@ -242,7 +251,7 @@ async def test_expired_audio_gives_its_room_back(state: Redis) -> None:
     stays, goes = await make(long, "one"), await make(short, "one")
     await long.keep_audio(stays, await take(long, stays), b"x" * 30_000)
     await short.keep_audio(goes, await take(short, goes), b"x" * 50_000)
-    with pytest.raises(NoAudioRoom, match="delete"):
+    with pytest.raises(NoAudioRoom, match="remove"):
         await make(long, "one")
     await asyncio.sleep(1.1)
     more = await make(long, "one")
@@ -271,12 +280,14 @@ async def test_warm_ups_take_no_place_of_the_tenants_own_jobs(state: Redis) -> N
     assert await store.create_warm_up("acme", again, ["one"]) is not None
 
 
-async def test_maintenance_drops_what_expired_from_the_indexes(state: Redis) -> None:
+async def test_maintenance_drops_what_expired_from_the_indexes(
+    upkeep: JobUpkeep, state: Redis
+) -> None:
     store = JobStore(state, JobSettings(ttl_s=1, max_texts=10))
     await make(store, "one")
     await asyncio.sleep(1.1)
     kept = await make(JobStore(state, JobSettings(ttl_s=3600, max_texts=10)), "one")
-    report = await store.tidy()
+    report = await upkeep.tidy()
     assert (report["open"], report["kept"]) == (1, 1)
     assert [r.ref for r in (await store.page("acme", 0, 10))[0]] == [kept]
     assert await state.zrange(Keys.open_jobs(None), 0, -1) == [str(kept).encode()]
@@ -311,7 +322,7 @@ async def test_two_hundred_takers_at_once_never_get_the_same_text(
     stores = [JobStore(client, JobSettings(ttl_s=3600, max_texts=1000)) for client in clients]
     ref = await make(stores[0], *(str(n) for n in range(150)))
     calls = [stores[n % 4].take(ref) for n in range(80)]
-    got = [lease for lease in await asyncio.gather(*calls) if lease is not None]
+    got = [lease for lease in await asyncio.gather(*calls) if isinstance(lease, Lease)]
     assert len({lease.index for lease in got}) == len(got) == 80
     for client in clients:
         await client.aclose()

@@ -11,8 +11,6 @@ import pytest
 from redis.asyncio import Redis
 
 from core.analytics.recorder import Recorder
-from core.bulk import BulkSpeaker
-from core.deadline import Deadline
 from core.embedded import EmbeddedRedis
 from core.errors import (
     AllProvidersFailed,
@@ -24,72 +22,18 @@ from core.errors import (
     ProviderUnavailable,
 )
 from core.job_store import JobStore
-from core.jobs import ItemResult, JobRef, JobSpec
+from core.job_upkeep import JobUpkeep
+from core.jobs import JobSpec, Lease
 from core.longest import largest_audio_bytes, longest_speech_s
 from core.redis import Keys
 from core.results import ResultStore
 from core.settings import JobSettings, Settings, SpeechSettings, UpstreamSettings
-from core.speech import Origin, SpeechPlan, SpeechRequest
-from tests.gateway.fakes import FakeSpeech, entry_of
-from workers.bulk import MOST_TAKES, AlreadyHere, Runner, longest_run_s
+from tests.gateway.fakes import entry_of
+from tests.workers.choosy import Choosy, Hasty, outcome, runner_of
+from tests.workers.storing import SPEC, Caller, end_leases
+from workers.bulk import MOST_TAKES, AlreadyHere, longest_run_s
 from workers.main import worker_settings
-
-SPEC = JobSpec("bulk", "agent_123", "en")
-
-
-class Choosy(FakeSpeech):
-    """Raises what is listed for a text, in that order, before it speaks it."""
-
-    def __init__(self, **refusals: list[Exception]) -> None:
-        super().__init__()
-        self.refusals = refusals
-        self.spoken: list[str] = []
-        self.at_once = self.most_at_once = 0
-        self.plan_s = 0.0
-
-    async def plan(self, request: SpeechRequest) -> SpeechPlan:
-        waiting = self.refusals.get(request.text)
-        if waiting:
-            raise waiting.pop(0)
-        self.spoken.append(request.text)
-        self.at_once += 1
-        self.most_at_once = max(self.most_at_once, self.at_once)
-        try:
-            await asyncio.sleep(self.plan_s)
-            return await super().plan(request)
-        finally:
-            self.at_once -= 1
-
-
-class Hasty(Choosy):
-    """Gives a text no time."""
-
-    def new_deadline(self, origin: Origin = "live") -> Deadline:
-        return Deadline.after(first_audio_s=0.0, whole_s=0.0)
-
-
-@pytest.fixture
-def results(state: Redis) -> ResultStore:
-    return ResultStore(state, b"k" * 32, 900)
-
-
-def runner_of(
-    store: JobStore,
-    results: ResultStore,
-    speech: FakeSpeech,
-    concurrency: int = 2,
-    *,
-    longest_s: float = 60.0,
-    recorder: Recorder | None = None,
-) -> Runner:
-    speaker = BulkSpeaker(speech, recorder or Recorder())
-    return Runner(store, results, speaker, concurrency=concurrency, longest_s=longest_s)
-
-
-async def outcome(store: JobStore, ref: JobRef, index: int = 0) -> ItemResult:
-    result = (await store.items(await store.read(ref), index, 1))[0].result
-    assert result is not None
-    return result
+from workers.patience import Patience
 
 
 async def test_a_run_speaks_every_text_and_no_more_at_once_than_it_may(
@@ -130,7 +74,7 @@ async def test_equal_audio_of_two_jobs_goes_with_its_own_job(
         assert audio_id is not None
         links.append(await results.open(audio_id))
     given = await results.open(await results.put("acme", "a", "key", entry_of(b"onetwothree")))
-    assert await store.cancel(refs[0])
+    assert await store.remove(refs[0])
     with pytest.raises(AudioNotFound):
         await results.fetch(links[0])
     for link in (links[1], given):
@@ -152,7 +96,7 @@ async def test_audio_without_room_fails_its_text_for_good_and_says_what_to_do(
         assert item.result is not None
         if item.state == "failed":
             assert (item.result.error_code, item.result.retryable) == ("no_audio_room", False)
-            assert "delete finished jobs" in (item.result.error_action or "")
+            assert "remove finished jobs" in (item.result.error_action or "")
     assert 4 <= len(speech.spoken) <= 6, "nothing is paid for that cannot be kept"
     await store.create("acme", SPEC, ["short"])
     full = JobStore(state, JobSettings(audio_bytes=460_000))
@@ -160,7 +104,7 @@ async def test_audio_without_room_fails_its_text_for_good_and_says_what_to_do(
         await full.create("acme", SPEC, ["four"])
     await full.create("other", SPEC, ["four"])
     await full.create("acme", JobSpec("pregenerate", "agent_123", "en"), ["four"])
-    assert await store.cancel(ref)
+    assert await store.remove(ref)
     again = await store.create("acme", SPEC, ["four", "five"])
     await runner_of(store, results, speech).run(again)
     assert (await store.read(again)).counts.succeeded == 2
@@ -197,28 +141,16 @@ async def test_a_text_that_cannot_be_spoken_is_a_failed_item(
     assert (await outcome(store, ref)).error_code == "text_empty"
 
 
-async def test_a_fault_that_may_pass_is_tried_a_few_times(
-    store: JobStore, results: ResultStore
-) -> None:
-    away = [ProviderUnavailable(provider="local") for _ in range(20)]
-    ref = await store.create("acme", SPEC, ["hello"])
-    await runner_of(store, results, Choosy(hello=[*away])).run(ref)
-    assert (await outcome(store, ref)).error_code == "provider_unavailable"
-    again = await store.create("acme", SPEC, ["hello"])
-    await runner_of(store, results, Choosy(hello=[*away[: MOST_TAKES - 1]])).run(again)
-    assert (await outcome(store, again)).state == "done"
-
-
 async def test_a_text_that_ends_its_workers_is_given_up(
-    store: JobStore, results: ResultStore, state: Redis
+    store: JobStore, upkeep: JobUpkeep, results: ResultStore, state: Redis
 ) -> None:
     ref = await store.create("acme", SPEC, ["hello"])
     for _ in range(MOST_TAKES):
         assert await store.take(ref)
-        await state.zadd(Keys.job("acme", ref.job_id, "leases"), {"0": 1})
-        await store.sweep()
+        await end_leases(state, ref)
+        await upkeep.sweep(Caller())
     speech = Choosy()
-    await runner_of(store, results, speech).run(ref)
+    await runner_of(store, results, speech, patience=Patience()).run(ref, run_s=1)
     assert (await outcome(store, ref)).error_code == GaveUp.code
     assert speech.spoken == []
 
@@ -264,7 +196,8 @@ async def test_a_cancelled_run_gives_its_texts_back(store: JobStore, results: Re
     counts = (await store.read(ref)).counts
     assert (counts.queued, counts.running) == (3, 0)
     leases = [await store.take(ref) for _ in range(3)]
-    assert [lease and lease.taken for lease in leases] == [1, 1, 1], "no try is spent"
+    taken = [lease.taken for lease in leases if isinstance(lease, Lease)]
+    assert taken == [1, 1, 1], "no try is spent"
     assert recorder.snapshot()["requests"] == 0, "others bring them to an end"
 
 
@@ -288,7 +221,7 @@ async def test_a_run_over_its_bound_spends_the_tries_of_its_texts(
     ref = await store.create("acme", SPEC, ["one"])
     assert await runner_of(store, results, speech, longest_s=0.1).run(ref)
     lease = await store.take(ref)
-    assert lease is not None
+    assert isinstance(lease, Lease)
     assert lease.taken == 2
 
 

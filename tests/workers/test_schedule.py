@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
 from datetime import datetime, timedelta
+from typing import cast
 from zoneinfo import ZoneInfo
 
 import pytest
 from arq.connections import ArqRedis
 from arq.worker import Worker
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from core import jobs
@@ -17,10 +20,12 @@ from core.agents import AgentSnapshot, VoiceAgent
 from core.embedded import EmbeddedRedis
 from core.errors import ConfigurationError
 from core.job_store import JobStore
-from core.jobs import JobRef, JobSpec
+from core.job_upkeep import JobUpkeep
+from core.jobs import JobRef, JobSpec, Lease
 from core.phrases import PhraseStore, shipped
 from core.redis import Keys
 from core.settings import load_settings
+from tests.workers.storing import look_now, make, take
 from workers.main import worker_settings
 from workers.maintenance import maintain
 from workers.queue import call_worker, open_queue
@@ -128,40 +133,74 @@ async def test_thirty_four_agents_are_warmed_up_and_leave_the_tenants_own_jobs_a
 
 
 async def test_maintenance_reports_sizes_and_names_a_database_that_is_away(
-    store: JobStore, queue: ArqRedis, state: Redis, redis_cache: EmbeddedRedis
+    store: JobStore,
+    upkeep: JobUpkeep,
+    queue: ArqRedis,
+    state: Redis,
+    redis_cache: EmbeddedRedis,
 ) -> None:
     from core.redis import open_redis
 
     await store.create("acme", JobSpec("bulk", "agent_123"), ["one"])
     audio = open_redis(redis_cache.url, timeout_s=0.5, max_connections=2)
-    report = await maintain(store, queue, state, audio)
+    report = await maintain(upkeep, store, queue, state, audio)
     assert report["jobs"] == {"open": 1, "kept": 1, "dropped": 0}
     assert report["state_store"]["keys"] > 0
     assert report["cache_store"]["limit_bytes"] == 64 * 1024 * 1024
     await redis_cache.stop()
-    assert "error" in (await maintain(store, queue, state, audio))["cache_store"]
+    assert "error" in (await maintain(upkeep, store, queue, state, audio))["cache_store"]
     await audio.aclose()
 
 
 async def test_a_sweep_calls_a_worker_by_the_name_of_the_task(
-    store: JobStore, queue: ArqRedis
+    store: JobStore, upkeep: JobUpkeep, queue: ArqRedis
 ) -> None:
     ref = await store.create("acme", JobSpec("pregenerate", "agent_123", "en"), ["one"])
     lease = await store.take(ref)
-    assert lease is not None
+    assert isinstance(lease, Lease)
     await store.give_back(ref, [lease], unspent=True)
-    assert await sweep_once(store, queue) == 1
+    assert await sweep_once(upkeep, store, queue) == 1
     (called,) = await queue.queued_jobs()
     assert called.function == jobs.PREGENERATE_AGENT_VOICES
     assert list(called.args) == [{"tenant": "acme", "job_id": ref.job_id}]
 
 
+async def test_a_call_that_the_queue_refused_is_made_by_a_later_sweep(
+    store: JobStore, upkeep: JobUpkeep, queue: ArqRedis, state: Redis
+) -> None:
+    refs = [await make(store, "one") for _ in range(3)]
+    for ref in refs:
+        await store.give_back(ref, [await take(store, ref)], unspent=True)
+    await state.set(Keys.queue(), b"not a sorted set")
+    with capture_logs() as lines, pytest.raises(RedisError):
+        await sweep_once(upkeep, store, queue)
+    assert [line["event"] for line in lines] == ["job_not_called"] * 3, "one stops no other"
+    await state.delete(Keys.queue())
+    for ref in refs:
+        await cast(Awaitable[int], state.hset(Keys.job("acme", ref.job_id), "claimed", "1"))
+        await look_now(state, ref)
+    assert await sweep_once(upkeep, store, queue) == 3
+    assert len(await queue.queued_jobs()) == 3
+
+
+async def test_the_queue_waits_for_a_database_that_is_not_there(
+    queue: ArqRedis, redis_state: EmbeddedRedis
+) -> None:
+    assert await queue.zcard(Keys.queue()) == 0
+    await redis_state.stop()
+    asking = asyncio.ensure_future(queue.zcard(Keys.queue()))
+    await asyncio.sleep(0.3)
+    await redis_state.start()
+    async with asyncio.timeout(5):
+        assert await asking == 0
+
+
 async def test_calls_past_their_time_do_not_stand_in_the_way(
-    store: JobStore, queue: ArqRedis
+    store: JobStore, upkeep: JobUpkeep, queue: ArqRedis
 ) -> None:
     await queue.zadd(Keys.queue(), {f"job_{n}:killed": n + 1 for n in range(120)})
     await call_worker(queue, jobs.BULK_VOICE_SYNTHESIS, JobRef("acme", "job_1"))
-    await sweep_once(store, queue)
+    await sweep_once(upkeep, store, queue)
     (left,) = await queue.queued_jobs()
     assert list(left.args) == [{"tenant": "acme", "job_id": "job_1"}]
 
