@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed-run
 TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test beside alone check bench load lint docs lock clean
+.PHONY: help run test beside alone check bench load sessions lint docs lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +33,9 @@ bench: $(TEST)  ## Measure against benchmarks/budgets.json.
 
 load: $(TEST)  ## Load tests by k6, REST and WebSocket, against an installation of their own.
 	$(BIN)/python -m benchmarks.load
+
+sessions: $(TEST)  ## A thousand sessions on one gateway process; about four minutes.
+	$(BIN)/python -m benchmarks.sessions
 
 lint: $(TEST)  ## Format, lint, strict types, import contracts.
 	$(BIN)/ruff format --check .

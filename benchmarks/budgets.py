@@ -61,6 +61,18 @@ class Counts(msgspec.Struct, frozen=True):
     upstream_calls_second_format: float
 
 
+class SessionLoad(msgspec.Struct, frozen=True):
+    """Of many sessions on one process."""
+
+    first_audio_ms_p99: float
+    """From the first command of a turn."""
+    errors: float
+    underruns: float
+    """Over 300 ms on a client's playback clock."""
+    frames_after_interruption: float
+    """Of audio, once `interrupted` was told."""
+
+
 class Budgets(msgspec.Struct, frozen=True):
     """All of them."""
 
@@ -68,6 +80,7 @@ class Budgets(msgspec.Struct, frozen=True):
     whole_reply_ms: WholeReply
     ratios: Ratios
     counts: Counts
+    sessions: SessionLoad
     ci_seconds: float
     """How long the benchmark itself may take in CI."""
 

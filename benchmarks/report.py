@@ -39,13 +39,46 @@ def report(rows: list[Row], tables: Sequence[str], command: str, seconds: float)
         "decoder produce the first sample over -45 dBFS. Machines like this one are shared and",
         "noisy: compare ratios, not times of different runs.",
         "",
-        "| what | measured | budget | kept |",
-        "|---|---|---|---|",
-    ]
-    lines += [
-        f"| {r.what} | {r.measured} | {r.budget} | {'yes' if r.kept else 'NO'} |" for r in rows
+        *_judged(rows),
     ]
     return "\n".join(["\n".join(lines), *tables]) + "\n"
+
+
+def section(title: str, rows: list[Row], command: str, seconds: float) -> str:
+    """Rows as one section; those without a budget are told and not judged."""
+    ran = f"`{command}` on commit {commit()}, {machine()}; {seconds:.0f} s."
+    return "\n".join([f"## {title}", "", ran, "", *_judged(rows)]) + "\n"
+
+
+def _judged(rows: list[Row]) -> list[str]:
+    verdicts = {True: "yes", False: "NO"}
+    return [
+        "| what | measured | budget | kept |",
+        "|---|---|---|---|",
+        *(
+            f"| {r.what} | {r.measured} | {r.budget} | {verdicts[r.kept] if r.budget else ''} |"
+            for r in rows
+        ),
+    ]
+
+
+def section_of(text: str, title: str) -> str:
+    """The section `## title` of a Markdown text, up to the next; empty: there is none."""
+    begin = text.find(f"## {title}\n")
+    if begin < 0:
+        return ""
+    end = text.find("\n## ", begin)
+    return text[begin:] if end < 0 else text[begin : end + 1]
+
+
+def with_section(text: str, title: str, section: str) -> str:
+    """`text` with that section in place of the one it has, or at its end."""
+    old = section_of(text, title)
+    section = section.rstrip("\n") + "\n"
+    if not old:
+        return f"{text.rstrip()}\n\n{section}"
+    last = text.endswith(old)
+    return text.replace(old, section if last else f"{section}\n")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

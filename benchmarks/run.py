@@ -15,11 +15,12 @@ from typing import Final
 
 import msgspec
 
-from benchmarks import budgets, languages, scenarios
+from benchmarks import budgets, languages, scenarios, sessions
 from benchmarks.budgets import Budgets
 from benchmarks.emulator.latency import FLASH_FIRST_S
 from benchmarks.formats import costs_table, format_costs
-from benchmarks.report import Row, at_least, at_most, report
+from benchmarks.report import Row, at_least, at_most, report, section_of, with_section
+from benchmarks.sessions_load import run_on
 from benchmarks.stack import open_stack
 from benchmarks.stats import percentile, summary
 
@@ -68,6 +69,9 @@ async def measure(size: Size, limits: Budgets) -> list[Row]:
             ),
             at_most("cached: failed", len(times.failed), 0, str(len(times.failed))),
         ]
+        load = msgspec.structs.replace(sessions.CI, coded=False)
+        held = sessions.rows_of(load, await run_on(stack, load), limits.sessions)
+        rows += [row for row in held if row.budget]
         added = await scenarios.added_first_byte(stack, stack.emulator, pairs=size.pairs)
         rows.append(added_row(added, limits))
         band = limits.ratios.band
@@ -159,7 +163,8 @@ def main() -> int:
     text = report(rows, ["", "## What a format costs", "", costs], command, seconds)
     print(text)
     if options.write:
-        RESULTS.write_text(text)
+        kept = section_of(RESULTS.read_text(), sessions.SECTION)
+        RESULTS.write_text(with_section(text, sessions.SECTION, kept) if kept else text)
     broken = [row.what for row in rows if not row.kept]
     for what in broken:
         print(f"over budget: {what}", file=sys.stderr)

@@ -42,10 +42,10 @@ export function speak(text, kind) {
   return reply;
 }
 
-// The address of a session and what opens it.
-export function sessionUrl(id) {
+// The address of a session and what opens it; `query` begins with "&".
+export function sessionUrl(id, query) {
   const socket = BASE.replace(/^http/, "ws");
-  return `${socket}/api/v1/voice/streaming/stream/${id}?voice_agent_id=agent_123&language=en`;
+  return `${socket}/api/v1/voice/streaming/stream/${id}?voice_agent_id=agent_123${query}`;
 }
 export function sessionHeaders() {
   return KEY ? { Authorization: `Bearer ${KEY}` } : {};
