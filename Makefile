@@ -43,7 +43,7 @@ lint: $(TEST)  ## Format, lint, strict types, import contracts.
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-docs: $(TEST)  ## Write the generated tables of README.md anew.
+docs: $(TEST)  ## Write the generated tables of README.md and REFERENCE.md anew.
 	$(BIN)/python -m tests.repo.tables
 
 lock: $(BIN)/python  ## Resolve requirements/*.in into versions with hashes.

@@ -1,4 +1,5 @@
-"""The tables of README.md that follow from the code: `python -m tests.repo.tables` writes them."""
+"""The tables of README.md and REFERENCE.md that follow from the code: `python -m tests.repo.tables`
+writes them."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from core.settings import VARIABLES, Settings
 from gateway.errors import error_table
 
 README = Path(__file__).resolve().parents[2] / "README.md"
+REFERENCE = README.with_name("REFERENCE.md")
 
 
 def settings_rows() -> list[tuple[str, str, str]]:
@@ -117,23 +119,23 @@ def formats_table() -> str:
 
 
 TABLES = {
-    "profiles": profiles_table,
-    "formats": formats_table,
-    "settings": settings_table,
-    "errors": errors_table,
+    README: {"profiles": profiles_table, "formats": formats_table},
+    REFERENCE: {"settings": settings_table, "errors": errors_table},
 }
 
 
-def with_tables(text: str) -> str:
-    """The text with every `<!-- name -->...<!-- /name -->` filled anew."""
-    for name, table in TABLES.items():
+def with_tables(page: Path) -> str:
+    """The page with every `<!-- name -->...<!-- /name -->` filled anew."""
+    text = page.read_text()
+    for name, table in TABLES[page].items():
         head, begin, rest = text.partition(f"<!-- {name} -->")
         _, end, tail = rest.partition(f"<!-- /{name} -->")
-        assert begin, f"{README.name} has no place for {name}"
-        assert end, f"{README.name} has no place for {name}"
+        assert begin, f"{page.name} has no place for {name}"
+        assert end, f"{page.name} has no place for {name}"
         text = f"{head}{begin}\n{table()}\n{end}{tail}"
     return text
 
 
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text()))
+    for page in TABLES:
+        page.write_text(with_tables(page))

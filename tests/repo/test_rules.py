@@ -11,7 +11,7 @@ from typing import TypeGuard
 
 import pytest
 
-from tests.repo.tables import README, with_tables
+from tests.repo.tables import README, TABLES, with_tables
 
 MAX_LINES = 400
 MAY_READ_THE_ENVIRONMENT = {"core/settings.py", "gateway/cli.py"}
@@ -152,9 +152,9 @@ def test_warnings_are_errors(repository: Path) -> None:
     assert project["tool"]["mypy"]["strict"] is True
 
 
-def test_the_tables_of_the_readme_follow_from_the_code() -> None:
-    text = README.read_text()
-    assert with_tables(text) == text, "run `make docs`"
+@pytest.mark.parametrize("page", TABLES, ids=lambda page: page.name)
+def test_the_tables_follow_from_the_code(page: Path) -> None:
+    assert with_tables(page) == page.read_text(), "run `make docs`"
 
 
 def test_the_readme_opens_with_the_two_commands() -> None:
