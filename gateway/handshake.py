@@ -16,8 +16,9 @@ from litestar.types import Scope
 from core.agents import DEFAULT_AGENTS
 from core.conversation.audio_frames import encoding_of
 from core.conversation.configuring import checked
+from core.conversation.journal_records import read_head
 from core.conversation.state import SessionConfig
-from core.errors import InvalidRequest, KeyInUrl, TokenInvalid
+from core.errors import InvalidRequest, KeyInUrl, SessionInUse, StoreError, TokenInvalid
 from core.session_tokens import SessionTokens, TokenGrant
 from core.text.languages import AUTO
 from gateway.auth import Principal
@@ -27,13 +28,20 @@ from gateway.messages_session import SESSION_ID_PATTERN
 
 SUBPROTOCOL: Final = "seiketsu"
 TOKEN_PROTOCOL: Final = "seiketsu.token."  # noqa: S105 - a name, no token
+RESUME_PROTOCOL: Final = "seiketsu.resume."
 _SESSION_ID: Final = re.compile(SESSION_ID_PATTERN)
 DEFAULT_AGENT: Final = DEFAULT_AGENTS[0].id
 _KEY_NAMES: Final = frozenset(
     {"key", "api_key", "apikey", "api-key", "xi-api-key", "xi_api_key", "authorization"}
 )
 _KEY_HEADERS: Final = frozenset({b"authorization", b"xi-api-key"})
-_PARAMETERS: Final = frozenset({"voice_agent_id", "language", "format", "audio_encoding", "token"})
+_PARAMETERS: Final = frozenset(
+    {
+        *("voice_agent_id", "language", "format", "audio_encoding", "token"),
+        *("resume_token", "last_sequence"),
+    }
+)
+_MAX_SEQUENCE: Final = 2**31
 
 
 class Opening(msgspec.Struct, frozen=True):
@@ -43,6 +51,12 @@ class Opening(msgspec.Struct, frozen=True):
     session_id: str
     config: SessionConfig
     subprotocol: str | None
+    resume_token: str | None = None
+    """Takes over what there is of the session."""
+    last_sequence: int = 0
+    """Of the last event that its client received."""
+    expired: bool = False
+    """It was to be taken over, and nothing is left of it."""
 
 
 async def open_session(edge: Edge, scope: Scope) -> Opening:
@@ -50,7 +64,7 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
 
     Raises:
         RequestError, AccessError: it is refused.
-        StoreError: it brings a token, and the state database does not answer.
+        StoreError: it brings a token of any kind, and the state database does not answer.
     """
     if not is_session_path(scope):
         raise PathNotFound()
@@ -60,7 +74,9 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
     session_id = scope["path"].strip("/")
     if not _SESSION_ID.fullmatch(session_id):
         raise InvalidRequest("A session id is 1 to 128 letters, digits, `_`, `.`, `:` or `-`.")
-    token = _token(asked, offered)
+    token = _token(asked.get("token"), offered, TOKEN_PROTOCOL)
+    resume_token = _token(asked.get("resume_token"), offered, RESUME_PROTOCOL)
+    last_sequence = _last_sequence(asked)
     if token is None:
         principal = edge.gate.admit(headers)
         grant = None
@@ -80,11 +96,21 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
         voice_agent_fixed=grant is not None and grant.voice_agent_id is not None,
         language_fixed=grant is not None and grant.language not in (None, AUTO),
     )
+    lost = await _lost(edge, principal, session_id, resume_token)
+    if lost is None:
+        config = await checked(edge.runtime.service, principal.tenant, config)
+    else:
+        if grant is not None and grant.voice_agent_id not in (None, lost.voice_agent_id):
+            raise TokenInvalid("The token was given for another voice agent.")
+        config = lost
     opening = Opening(
         principal=principal,
         session_id=session_id,
-        config=await checked(edge.runtime.service, principal.tenant, config),
+        config=config,
         subprotocol=SUBPROTOCOL if SUBPROTOCOL in offered else None,
+        resume_token=None if lost is None else resume_token,
+        last_sequence=last_sequence,
+        expired=resume_token is not None and lost is None,
     )
     edge.sessions.require_room(principal.key_id)
     if token is not None:
@@ -122,16 +148,55 @@ def _query(query: bytes) -> dict[str, str]:
     return dict(pairs)
 
 
-def _token(asked: dict[str, str], offered: list[str]) -> str | None:
-    token = asked.get("token")
+def _token(token: str | None, offered: list[str], prefix: str) -> str | None:
     for name in offered:
-        if name.startswith(TOKEN_PROTOCOL):
-            token = token or name.removeprefix(TOKEN_PROTOCOL)
+        if name.startswith(prefix):
+            token = token or name.removeprefix(prefix)
             if SUBPROTOCOL not in offered:
                 raise InvalidRequest(
                     f"Offer the subprotocol `{SUBPROTOCOL}` beside the one with the token."
                 )
     return token
+
+
+def _last_sequence(asked: dict[str, str]) -> int:
+    text = asked.get("last_sequence", "0")
+    if not (text.isascii() and text.isdigit()) or int(text[:12]) > _MAX_SEQUENCE:
+        raise InvalidRequest("`last_sequence` is the number of an event: 0 where none came.")
+    return int(text)
+
+
+async def _lost(
+    edge: Edge, principal: Principal, session_id: str, resume_token: str | None
+) -> SessionConfig | None:
+    """What is used in the session that is to be taken over; None: a new one begins.
+
+    Raises:
+        SessionInUse: there is a session of that name, and the token is not its last one.
+        StoreError: it cannot be looked for.
+    """
+    journals = edge.journals
+    if resume_token is None:
+        if not journals.well:
+            return None
+        try:
+            seen = await journals.look(principal.tenant, session_id, wait=True)
+        except StoreError:
+            return None  # it goes on, and cannot be regained for now
+    else:
+        seen = await journals.look(principal.tenant, session_id)
+    if seen is None:
+        return None
+    in_use = SessionInUse(retry_after_s=seen.lives_s)
+    if resume_token is None or not seen.opens_with(resume_token):
+        raise in_use
+    try:
+        head = read_head(seen.head)
+    except msgspec.MsgspecError:
+        raise in_use from None
+    if head.key_id != principal.key_id:
+        raise in_use
+    return head.config
 
 
 def _check_grant(

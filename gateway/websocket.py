@@ -66,6 +66,9 @@ def edge_websocket(send_stall_s: float) -> type[WebSocketsSansIOProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._drop_stall()
+            if self.conn.close_rcvd is None:
+                # uvicorn says 1005, as of a client that has closed without a code.
+                self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
             super().connection_lost(exc)
 
         def handle_cont(self, event: Frame) -> None:

@@ -38,6 +38,14 @@ class Capabilities(msgspec.Struct, frozen=True):
     """Of `audio_response`, always."""
 
 
+class KnownText(msgspec.Struct, frozen=True, gc=False):
+    """An utterance that goes on, and how much of its text the gateway has."""
+
+    utterance_id: str
+    characters: int
+    complete: bool
+
+
 class ConnectionEstablished(_Event, tag="connection_established"):
     """The first event of every session."""
 
@@ -50,6 +58,16 @@ class ConnectionEstablished(_Event, tag="connection_established"):
     """Of `audio_chunk`."""
     capabilities: Capabilities
     server_time_unix_s: float
+    resume_token: str = ""
+    """Takes this session over, with the key it was opened with: see Lost and regained."""
+    resumable: bool = False
+    """Whether what is streamed can be regained; `resumability` tells of changes."""
+    resume_within_s: int = 0
+    """After the connection was lost."""
+    resumed: bool = False
+    """It goes on with a session that was lost; what was asked in it is spoken."""
+    texts: tuple[KnownText, ...] = ()
+    """Of a resumed session: what is still to be spoken, in order."""
 
 
 class Accepted(_Event, tag="accepted"):
@@ -102,7 +120,8 @@ class AudioResponse(_Event, tag="audio_response"):
 
 
 class SpeechStarted(_Event, tag="speech_started"):
-    """The first audio of an utterance follows."""
+    """The first audio of an utterance follows. In a resumed session it may be one that you have
+    something of: drop that."""
 
     utterance_id: str
     utterance: int
@@ -140,6 +159,38 @@ class AlignedWord(msgspec.Struct, frozen=True, gc=False):
     char_end: int
     estimated: bool
     """The voice gave no timings; they follow from the text's length."""
+
+
+class SpeechResumed(_Event, tag="speech_resumed"):
+    """Instead of `speech_started` for an utterance of which you may have something: drop what you
+    have of it from these places on, the audio that follows begins there. Its chunks are counted
+    anew, and so begins the file that they are."""
+
+    utterance_id: str
+    utterance: int
+    from_char: int
+    """Of the utterance's text: the start of a clause."""
+    offset_ms: int
+    """Of the utterance's audio."""
+    format: str
+    content_type: str
+    language: str
+    audio_encoding: str
+    request_id: str
+    command_id: str | UnsetType = UNSET
+
+
+class Resumability(_Event, tag="resumability"):
+    """Whether what is streamed can be regained from now on."""
+
+    resumable: bool
+
+
+class GoingAway(_Event, tag="going_away"):
+    """The gateway is going to end. Connect again with the last `resume_token`: what was not spoken
+    goes on where it stopped. Followed by the close code 1012."""
+
+    retry_after_ms: int
 
 
 class Alignment(_Event, tag="alignment"):
@@ -218,6 +269,9 @@ Event = (
     | Configured
     | AudioResponse
     | SpeechStarted
+    | SpeechResumed
+    | Resumability
+    | GoingAway
     | AudioChunk
     | Alignment
     | SpeechFinished
@@ -227,7 +281,8 @@ Event = (
     | ErrorEvent
 )
 EVENTS: Final = (
-    *(ConnectionEstablished, Accepted, Configured, AudioResponse, SpeechStarted, AudioChunk),
+    *(ConnectionEstablished, Accepted, Configured, AudioResponse, SpeechStarted, SpeechResumed),
+    *(AudioChunk, Resumability, GoingAway),
     *(Alignment, SpeechFinished, Interrupted, Pong, SessionStats, ErrorEvent),
 )
 

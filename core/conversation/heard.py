@@ -44,7 +44,7 @@ def split_spoken(text: str, words: Sequence[WordTiming], offset_ms: float) -> Sp
         if offset_ms <= (start_ms + end_ms) / 2:
             # The place is between the word before and this one.
             return _split(text, min(spoken_to, max(start, 0)), estimated or guessed)
-        spoken_to, estimated = max(spoken_to, _with_marks(text, end)), guessed
+        spoken_to, estimated = max(spoken_to, with_marks(text, end)), guessed
     beyond_ms = offset_ms - known_ms - (PAUSE_MS if known_to else 0.0)
     if beyond_ms <= 0 or not any(c.isalnum() for c in text[spoken_to:]):
         return _split(text, spoken_to, estimated)
@@ -78,11 +78,11 @@ def _at_usual_pace(text: str, since: int, for_ms: float) -> int:
         if for_ms <= said_ms + lasts_ms / 2:
             break
         said_ms += lasts_ms
-        at = _with_marks(text, since + word.end)
+        at = with_marks(text, since + word.end)
     return at
 
 
-def _with_marks(text: str, at: int) -> int:
+def with_marks(text: str, at: int) -> int:
     """After the marks and blanks that go with a word that ends at `at`: the blanks, and before
     these what does not open anything."""
     while at < len(text) and not (text[at].isalnum() or text[at].isspace() or _opens(text[at])):

@@ -7,18 +7,23 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from typing import Final
 
+import msgspec
+
 from core.analytics.recorder import CLIENT_GONE
 from core.conversation.audio_frames import MAX_AUDIO_FRAME_BYTES, AudioPiece
 from core.conversation.events import AudioResponse, SpeechFinished, encode_event, error_event
+from core.conversation.heard import with_marks
+from core.conversation.journal import Journal
 from core.conversation.outbox import ClientLost, Outbox, Turn
 from core.conversation.parts import SessionParts
 from core.conversation.playout import Playout
-from core.conversation.state import Counts
+from core.conversation.state import Counts, SessionState
 from core.conversation.telling import alignment, metadata, shifted, started
 from core.conversation.utterance import Arriving, ClauseMark, Utterance
-from core.errors import FrameTooLarge, SeiketsuError, TextTooLong
+from core.errors import FrameTooLarge, SeiketsuError, TextEmpty, TextTooLong
 from core.speech import SpeechRequest, SpeechTrace
 from core.synthesis.live import SpokenPiece
+from core.text.clean import speakable
 from core.text.languages import AUTO
 
 LEAD_MS: Final = 3_000.0
@@ -34,14 +39,31 @@ _TOO_LARGE: Final = (
 )
 
 
+class Stopped(Exception):
+    """An utterance was stopped between two clauses; it goes on elsewhere."""
+
+
 class Speaking:
     """Speaks for one session; `counts` tells what was done."""
 
-    __slots__ = ("_arriving", "_outbox", "_parts", "_playout", "_tenant", "counts")
+    __slots__ = (
+        *("_arriving", "_journal", "_outbox", "_parts", "_playout", "_state", "_stopping"),
+        *("_tenant", "counts"),
+    )
 
-    def __init__(self, tenant: str, parts: SessionParts, outbox: Outbox, playout: Playout) -> None:
-        self._tenant = tenant
+    def __init__(
+        self,
+        state: SessionState,
+        parts: SessionParts,
+        outbox: Outbox,
+        playout: Playout,
+        journal: Journal,
+    ) -> None:
+        self._state = state
+        self._tenant = state.tenant
         self._parts = parts
+        self._journal = journal
+        self._stopping = False
         self._outbox = outbox
         self._playout = playout
         self._arriving: Arriving | None = None
@@ -52,11 +74,18 @@ class Speaking:
         if self._arriving is not None:
             self._arriving.grown()
 
+    def stop(self) -> None:
+        """Send no more than the clause that is being sent, and that without regard to the pace."""
+        self._stopping = True
+        if self._arriving is not None:
+            self._arriving.stop()
+
     async def speak(self, utterance: Utterance) -> None:
         """Speak and send it, or send an error.
 
         Raises:
             ClientLost: the client cannot be reached any more.
+            Stopped: by `stop()`; its last mark says from where it is to go on.
         """
         parts = self._parts
         complete = utterance.complete
@@ -79,7 +108,7 @@ class Speaking:
             else:
                 await self._converse(utterance, request, trace)
             self._count(utterance, trace)
-        except (asyncio.CancelledError, ClientLost):
+        except (asyncio.CancelledError, ClientLost, Stopped):
             trace.error_code = TextTooLong.code if utterance.too_long else CLIENT_GONE
             raise
         except Exception as error:
@@ -93,7 +122,7 @@ class Speaking:
             trace.error_code = shown.code
             self.counts.failed += 1
             utterance.over = True
-            await self._outbox.tell(
+            utterance.last_sequence = await self._outbox.tell(
                 error_event(
                     shown,
                     utterance.command_id,
@@ -126,7 +155,8 @@ class Speaking:
         size += 6 * len(utterance.text) + 2048
         if size > MAX_AUDIO_FRAME_BYTES and len(encode_event(event)) > MAX_AUDIO_FRAME_BYTES:
             raise FrameTooLarge(_TOO_LARGE)
-        await self._outbox.tell(event, turn=Turn(utterance.number, 0.0), size=size)
+        turn = Turn(utterance.number, 0.0)
+        utterance.last_sequence = await self._outbox.tell(event, turn=turn, size=size)
         utterance.words = entry.words
         utterance.sent_ms = entry.duration_ms
         self._playout.sent(utterance.number, entry.duration_ms, paced=False)
@@ -135,6 +165,9 @@ class Speaking:
         self, utterance: Utterance, request: SpeechRequest, trace: SpeechTrace
     ) -> None:
         service = self._parts.service
+        if utterance.start_char and not speakable(request.text):
+            await self._finish(utterance, trace)
+            return
         plan = await service.plan(request)
         with ExitStack() as until_audio:
             until_audio.enter_context(self._parts.place())
@@ -163,45 +196,77 @@ class Speaking:
         utterance.words = words = [*utterance.words]
         turn = Turn(utterance.number)
         clause = -1
-        async with aclosing(pieces):
-            async for piece in pieces:
-                if not utterance.chunks:
-                    until_audio.close()
-                    await self._outbox.tell(started(utterance, trace), turn=turn)
-                await self._pace(piece)
-                heard = shifted(piece.words, utterance)
-                if heard:
-                    words.extend(heard)
-                    await self._outbox.tell(alignment(utterance, heard), turn=turn)
-                sequence = await self._send_audio(utterance, piece)
-                if piece.clause != clause and sequence:
-                    clause = piece.clause
-                    at = utterance.start_char + piece.clause_start_char
-                    offset_ms = utterance.start_ms + piece.clause_offset_ms
-                    utterance.clauses.append(ClauseMark(sequence, at, offset_ms))
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    if piece.clause != clause:
+                        clause = piece.clause
+                        at = utterance.start_char + piece.clause_start_char
+                        await self._begin_clause(
+                            utterance, at, utterance.start_ms + piece.clause_offset_ms
+                        )
+                    if not utterance.chunks:
+                        until_audio.close()
+                        await self._outbox.tell(started(utterance, trace), turn=turn)
+                    await self._pace(piece)
+                    heard = shifted(piece.words, utterance)
+                    if heard:
+                        words.extend(heard)
+                        await self._outbox.tell(alignment(utterance, heard), turn=turn)
+                    await self._send_audio(utterance, piece)
+        except TextEmpty:
+            if not utterance.start_char:  # else the rest of what was heard before
+                raise
+        if not utterance.complete and self._arriving is not None:
+            said = words[-1].char_end if words else utterance.start_char
+            at = min(with_marks(utterance.text, said), self._arriving.given)
+            await self._begin_clause(utterance, at, utterance.sent_ms)
+        await self._finish(utterance, trace)
+
+    async def _finish(self, utterance: Utterance, trace: SpeechTrace) -> None:
         if utterance.encoding == "binary":
             await self._put_audio(utterance, b"", utterance.sent_ms, 0.0, last=True)
         finished = SpeechFinished(
             utterance_id=utterance.id,
-            metadata=metadata(utterance, trace, trace.language, trace.output_format),
+            metadata=metadata(
+                utterance, trace, trace.language, trace.output_format or utterance.format
+            ),
             command_id=utterance.command_id,
         )
-        await self._outbox.tell(finished, turn=turn, size=1024 + 2 * len(utterance.text))
+        size = 1024 + 2 * len(utterance.text)
+        utterance.last_sequence = await self._outbox.tell(
+            finished, turn=Turn(utterance.number), size=size
+        )
 
-    async def _send_audio(self, utterance: Utterance, piece: SpokenPiece) -> int:
-        """The number of the first frame; 0 when the piece holds nothing."""
+    async def _begin_clause(self, utterance: Utterance, at: int, offset_ms: float) -> None:
+        """Note where a clause begins, before anything of it is sent; the beginning of a text needs
+        no note, so that its first audio waits for nothing.
+
+        Raises:
+            Stopped: this is where the utterance is to stop.
+        """
+        mark = ClauseMark(self._state.sequence + 1, at, offset_ms)
+        utterance.clauses.append(mark)
+        self._journal.changed(utterance)
+        if at:
+            await self._journal.settled()
+        if self._stopping:
+            # What the encoder holds back of the clause before, a blink of its pause, is not sent.
+            ends_ms = min(offset_ms, utterance.sent_ms)
+            utterance.clauses[-1] = msgspec.structs.replace(mark, offset_ms=ends_ms)
+            self._journal.changed(utterance)
+            raise Stopped
+
+    async def _send_audio(self, utterance: Utterance, piece: SpokenPiece) -> None:
         size = max(1, len(piece.data))
-        sequence = 0
         start_ms = utterance.start_ms + piece.offset_ms
         for begin in range(0, len(piece.data), MAX_CHUNK_BYTES):
             data = piece.data[begin : begin + MAX_CHUNK_BYTES]
             at_ms = start_ms + piece.duration_ms * begin / size
             lasts_ms = piece.duration_ms * len(data) / size
-            found = await self._put_audio(utterance, data, at_ms, lasts_ms)
-            sequence = sequence or found
+            await self._put_audio(utterance, data, at_ms, lasts_ms)
             utterance.sent_ms = at_ms + lasts_ms
             self._playout.sent(utterance.number, lasts_ms)
-        return sequence
 
     async def _put_audio(
         self,
@@ -211,7 +276,7 @@ class Speaking:
         lasts_ms: float,
         *,
         last: bool = False,
-    ) -> int:
+    ) -> None:
         utterance.chunks += 1
         frame = AudioPiece(
             utterance_id=utterance.id,
@@ -226,11 +291,13 @@ class Speaking:
         )
         size = 256 + (len(data) if frame.binary else 2 * len(data))
         turn = Turn(utterance.number, at_ms)
-        return await self._outbox.put(frame.encode, size, binary=frame.binary, turn=turn)
+        await self._outbox.put(frame.encode, size, binary=frame.binary, turn=turn)
 
     async def _pace(self, piece: SpokenPiece) -> None:
         """Wait until the audio is due to be sent."""
         while piece.duration_ms and (early_ms := self._playout.ahead_ms() - LEAD_MS) > 0:
+            if self._stopping:
+                return
             await asyncio.sleep(min(early_ms / 1000, _LONGEST_SLEEP_S))
 
     def _lead_s(self) -> float:

@@ -40,9 +40,22 @@ class Names:
 
     def add(self, name: str) -> None:
         """Know the name; the oldest is forgotten where there are too many."""
-        self._digests.append(_digest(name))
+        self.add_digest(_digest(name))
+
+    def add_digest(self, digest: int) -> None:
+        """Know the name that it stands for."""
+        self._digests.append(digest)
         if len(self._digests) > self._most:
             del self._digests[0]
+
+    def digests(self) -> list[int]:
+        """What stands for the names, the oldest first; eight bytes each."""
+        return self._digests.tolist()
+
+    @property
+    def newest(self) -> int:
+        """What stands for the name that was added last."""
+        return self._digests[-1]
 
     def __contains__(self, name: str) -> bool:
         return bool(self._digests) and _digest(name) in self._digests

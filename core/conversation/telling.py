@@ -14,9 +14,13 @@ from core.conversation.events import (
     AudioMetadata,
     Capabilities,
     ConnectionEstablished,
+    KnownText,
     SessionStats,
+    SpeechResumed,
     SpeechStarted,
 )
+from core.conversation.journal import Journal
+from core.conversation.journal_store import RESUME_S
 from core.conversation.parts import SessionParts
 from core.conversation.registry import Connection
 from core.conversation.state import Counts, SessionState
@@ -25,9 +29,22 @@ from core.speech import SpeechTrace, WordTiming
 from core.text.languages import AUTO, LANGUAGES
 
 
-def started(utterance: Utterance, trace: SpeechTrace) -> SpeechStarted:
+def started(utterance: Utterance, trace: SpeechTrace) -> SpeechStarted | SpeechResumed:
     """The event before its first audio."""
     output_format = trace.output_format or utterance.format
+    if utterance.resumed:
+        return SpeechResumed(
+            utterance_id=utterance.id,
+            utterance=utterance.number,
+            from_char=utterance.start_char,
+            offset_ms=round(utterance.start_ms),
+            format=output_format,
+            content_type=resolve(output_format, 0).content_type,
+            language=trace.language,
+            audio_encoding=utterance.encoding,
+            request_id=trace.request_id,
+            command_id=utterance.command_id,
+        )
     return SpeechStarted(
         utterance_id=utterance.id,
         utterance=utterance.number,
@@ -45,6 +62,7 @@ def metadata(
 ) -> AudioMetadata:
     """How it was spoken."""
     first_ms = trace.first_audio_ms
+    spoken_ms = trace.duration_ms
     return AudioMetadata(
         text=utterance.text,
         voice_id=trace.voice,
@@ -53,7 +71,9 @@ def metadata(
         format=output_format,
         content_type=resolve(output_format, 0).content_type,
         language=language,
-        duration_ms=round(utterance.sent_ms) if trace.duration_ms is None else trace.duration_ms,
+        duration_ms=round(
+            utterance.sent_ms if spoken_ms is None else utterance.start_ms + spoken_ms
+        ),
         processing_time_ms=round(trace.now_ms(), 3),
         first_audio_ms=None if first_ms is None else round(first_ms, 3),
         cached=trace.cached,
@@ -91,7 +111,9 @@ def shifted(words: tuple[WordTiming, ...], utterance: Utterance) -> tuple[WordTi
     )
 
 
-def greeting(state: SessionState, parts: SessionParts, max_waiting: int) -> ConnectionEstablished:
+def greeting(
+    state: SessionState, parts: SessionParts, journal: Journal, max_waiting: int
+) -> ConnectionEstablished:
     """The first event of a session."""
     config = state.config
     return ConnectionEstablished(
@@ -110,6 +132,11 @@ def greeting(state: SessionState, parts: SessionParts, max_waiting: int) -> Conn
             audio_encodings=ENCODINGS,
         ),
         server_time_unix_s=round(time.time(), 3),
+        resume_token=journal.hold.token,
+        resumable=journal.resumable,
+        resume_within_s=RESUME_S,
+        resumed=journal.known,
+        texts=tuple(KnownText(u.id, len(u.text), u.complete) for u in state.waiting),
     )
 
 

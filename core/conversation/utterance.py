@@ -20,9 +20,10 @@ MAX_FLUSHES = 256
 
 
 class ClauseMark(msgspec.Struct, frozen=True, gc=False):
-    """Where a clause begins, and the first event that carries it."""
+    """Where a clause begins."""
 
     sequence: int
+    """What comes before the clause has a lower one, and its own events have this or a higher."""
     start_char: int
     offset_ms: float
 
@@ -60,6 +61,10 @@ class Utterance(msgspec.Struct, eq=False):
     """Where the audio that was sent ends on the utterance's clock."""
     chunks: int = 0
     clauses: list[ClauseMark] = []
+    last_sequence: int = 0
+    """Of its last event; 0: there is more to come."""
+    resumed: bool = False
+    """It was being spoken already when its session was lost."""
     over: bool = False
     """It failed or was interrupted: what still arrives for it is dropped."""
 
@@ -77,7 +82,7 @@ class Arriving:
     cancelled and taken up again. `grown()` is to be called after every change of the utterance.
     """
 
-    __slots__ = ("_flushed", "_given", "_grown", "_idle_s", "_utterance")
+    __slots__ = ("_flushed", "_given", "_grown", "_idle_s", "_stopped", "_utterance")
 
     def __init__(self, utterance: Utterance, idle_s: float) -> None:
         self._utterance = utterance
@@ -85,6 +90,17 @@ class Arriving:
         self._given = utterance.start_char
         self._flushed = sum(at <= utterance.start_char for at in utterance.flushes)
         self._grown = asyncio.Event()
+        self._stopped = False
+
+    @property
+    def given(self) -> int:
+        """Where in the utterance's text what was given ends."""
+        return self._given
+
+    def stop(self) -> None:
+        """End with what was written by now, though the text is not complete."""
+        self._stopped = True
+        self._grown.set()
 
     def grown(self) -> None:
         """The utterance has more text, is to be flushed or is complete."""
@@ -99,7 +115,7 @@ class Arriving:
             found = self._next()
             if found is not None:
                 return found
-            if self._utterance.complete:
+            if self._utterance.complete or self._stopped:
                 raise StopAsyncIteration
             try:
                 async with asyncio.timeout(self._idle_s):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from core.conversation.events import schemas
+from core.conversation.journal_store import RESUME_S
 from core.conversation.session import MAX_WAITING
 from core.conversation.speaking import LEAD_MS, TEXT_IDLE_S
 from gateway.docs.session_tables import command_markdown, event_markdown, header_markdown
@@ -16,10 +17,13 @@ REFUSALS: Final = {
     401: "No key, or a key or token that is not valid",
     403: "Without keys: not from this computer",
     404: "No such voice agent",
+    409: "There is a session of that name, and no or not its last `resume_token` was sent",
+    410: "A session that another version of the gateway left cannot be read",
     422: "The agent does not speak that language",
     426: "Not a WebSocket handshake",
     429: "This key has all its sessions open; see Retry-After",
-    503: "This gateway has all its sessions open, or is going to end; see Retry-After",
+    503: "This gateway has all its sessions open, is going to end, or cannot look a token up; see "
+    "Retry-After",
 }
 
 
@@ -43,6 +47,8 @@ def session_operation() -> dict[str, Any]:
             _query("format", "Of texts that name none; `mp3` if left out."),
             _query("audio_encoding", "`hex`, `base64` or `binary`; `hex` if left out."),
             _query("token", "From `POST /api/v1/voice/sessions`. Never a key."),
+            _query("resume_token", "From `connection_established`: see Lost and regained."),
+            _query("last_sequence", "The highest `sequence` you got; with `resume_token`."),
         ],
         "responses": {"101": {"description": "The session is open"}},
     }
@@ -71,9 +77,11 @@ CLOSE_CODES: Final = {
     1008: "20 messages in a row could not be read, or one came in over 256 pieces",
     1009: "a frame was larger than 64 KB",
     1011: "a fault of the gateway, or no answer to its pings",
-    1012: "the gateway ended before the session could",
+    1012: "the gateway is going to end; after `going_away` the session goes on where you connect "
+    "again, else the gateway ended before the session could",
     4008: "what waited for you was not read within 20 seconds; the last event is the error "
     "`client_too_slow`",
+    4009: "another connection goes on with this session; the last event is the error `taken_over`",
 }
 """The times are those of the settings' defaults."""
 
@@ -86,6 +94,7 @@ def protocol_markdown() -> str:
         events=event_markdown(),
         header=header_markdown(),
         waiting=MAX_WAITING,
+        resume_s=RESUME_S,
         lead_s=f"{LEAD_MS / 1000:g}",
         idle_s=f"{TEXT_IDLE_S:g}",
         codes=f"| closed with | when |\n|---|---|\n{codes}",
@@ -135,6 +144,32 @@ audio of what was asked before is sent; text that still arrives with the old `ut
 dropped, so give your texts ids. An error with an `utterance_id` ends that utterance, and the next \
 one follows; what still arrives for it is dropped up to `end`. A frame of yours may have 64 KB; an \
 `audio_response` over 900,000 bytes is answered by `frame_too_large`: use `stream`.
+
+## Lost and regained
+
+A session that has streamed something (`text`, or `synthesize` with `stream`) outlives its \
+connection, and its gateway, by {resume_s} s. Connect again under the same id, with the same key \
+or another token of it, and say `?resume_token=TOKEN&last_sequence=N`: the token of the last \
+`connection_established`, and the highest `sequence` you got. A page may offer the subprotocol \
+`seiketsu.resume.TOKEN` beside `seiketsu` instead of the first. The new `connection_established` \
+says `resumed` and holds the next token; the one you sent is used up with your next message.
+
+What you did not get is spoken again from the start of the clause it belongs to: `speech_resumed` \
+says from where on to drop what you have of that utterance, and what was asked behind it follows. \
+`texts` says how much the gateway has of each text: write on from there, or give commands a \
+`command_id` and send again those that were not acknowledged. The numbers go on from \
+`last_sequence`. What was interrupted stays so.
+
+A second connection with the token takes a session over that still lives: the first gets the \
+error `taken_over` and is closed with 4009. Without the token, or with another one, the handshake \
+is refused with 409 as long as the session lives or can be regained. Where nothing is left of it, \
+a new session begins and the error `session_expired` is its second event. Close with 1000 or 1001 \
+where you are done: nothing is kept then.
+
+A gateway that is going to end speaks on for a few seconds, stops at the end of a clause, sends \
+`going_away` and closes with 1012: connect again after `retry_after_ms`. While its state database \
+does not answer a session goes on and cannot be regained; `resumable` and `resumability` say so. \
+What is kept are texts and places in them, never audio.
 
 ## Binary frames
 

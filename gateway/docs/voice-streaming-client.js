@@ -16,11 +16,19 @@
 //     voiceStream.onInterrupted = ({ spoken_text, remaining_text }) => ...;
 //     voiceStream.interrupt(player.offsetMs); // the listener began to speak
 //
+// A session that has streamed something comes back by itself when its connection is lost: commands
+// that were not acknowledged are sent again, and onSpeechResumed({ utterance_id, offset_ms }) says
+// from where on to drop what the player has of an utterance.
+//
 // Where the gateway has keys, a page gets a `token` from its own server, which asks for it with
-// `POST /api/v1/voice/sessions`; a token opens one session. A key never belongs into a page.
+// `POST /api/v1/voice/sessions`; a token opens one session. `renewToken`, which returns a promise of
+// another, lets it come back to a lost one. A key never belongs into a page.
 
 const MOST_WAITING = 8; // the gateway takes no more at once
 const HEADER_BYTES = 16;
+const MOST_TRIES = 8; // to come back, within some 25 s
+const LONGEST_WAIT_MS = 4000;
+const NO_RETURN = [1000, 1001, 1008, 4009]; // closed for good
 
 export class VoiceStreamingClient {
   // baseUrl: of the gateway, else where this file came from; WebSocket: another one than the platform's own.
@@ -28,23 +36,22 @@ export class VoiceStreamingClient {
   constructor(wanted = {}) {
     const { sessionId, voiceAgentId, language, token, baseUrl, WebSocket } = wanted;
     const base = baseUrl || originOfThisFile() || "http://localhost:8000";
-    const query = [];
-    const options = {
+    const path = `/api/v1/voice/streaming/stream/${encodeURIComponent(sessionId)}`;
+    this._url = base.replace(/^http/, "ws") + path;
+    this._options = {
       voice_agent_id: voiceAgentId,
       language,
       format: wanted.format,
       audio_encoding: wanted.audioEncoding,
       token,
     };
-    for (const [name, value] of Object.entries(options)) {
-      if (value !== undefined && value !== null) query.push(`${name}=${encodeURIComponent(value)}`);
-    }
-    const path = `/api/v1/voice/streaming/stream/${encodeURIComponent(sessionId)}`;
-    const url = base.replace(/^http/, "ws") + path + (query.length ? `?${query.join("&")}` : "");
+    this._WebSocket = WebSocket || globalThis.WebSocket;
+    this._renewToken = wanted.renewToken;
 
     this.onConnected = () => {}; // (event): `connection_established`
     this.onAudioReceived = () => {}; // (Uint8Array of a whole audio file, metadata)
     this.onSpeechStarted = () => {}; // (event): an utterance that is streamed
+    this.onSpeechResumed = () => {}; // (event): its audio begins anew from there on
     this.onAudioChunk = () => {}; // (Uint8Array, { utteranceId, offsetMs, durationMs })
     this.onAlignment = () => {}; // (event): words and when they sound
     this.onSpeechFinished = () => {}; // (event)
@@ -57,22 +64,67 @@ export class VoiceStreamingClient {
     this._closed = false;
     this._spoken = {}; // utterance ids by the number in binary frames; the last few
     this._encoding = "hex";
-    this._socket = new (WebSocket || globalThis.WebSocket)(url);
-    this._socket.binaryType = "arraybuffer";
-    this._socket.onmessage = ({ data }) =>
+    this._streams = false; // only then there is something to come back to
+    this._sent = new Map(); // commands that were not acknowledged, by their ids
+    this._commands = 0;
+    this._last = 0; // sequence of the last event
+    this._tries = 0;
+    this._retryMs = 0;
+    this._open();
+  }
+
+  _open() {
+    const query = Object.entries(this._options)
+      .filter(([, value]) => value !== undefined && value !== null)
+      .map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
+    const socket = new this._WebSocket(this._url + (query.length ? `?${query.join("&")}` : ""));
+    this._socket = socket;
+    socket.binaryType = "arraybuffer";
+    socket.onmessage = ({ data }) =>
       typeof data === "string" ? this._received(JSON.parse(data)) : this._heard(data);
-    this._socket.onclose = (event) => {
-      this._closed = true;
-      this._waiting = [];
-      this.onClosed(event.code, event.reason);
-    };
-    this._socket.onerror = () =>
+    socket.onclose = (event) => this._lost(event.code, event.reason);
+    socket.onerror = () => {
+      if (this._comesBack()) return;
       this.onError({
         code: "connection_failed",
         message: "The connection cannot be opened, or broke.",
         action: "Check the address, and that the token is new.",
         retryable: true,
       });
+    };
+  }
+
+  _comesBack() {
+    return !this._closed && this._streams && this._options.resume_token && this._tries < MOST_TRIES;
+  }
+
+  _lost(code, reason) {
+    this._connected = false;
+    if (!this._comesBack() || NO_RETURN.includes(code)) {
+      this._closed = true;
+      this._waiting = [];
+      this.onClosed(code, reason);
+      return;
+    }
+    const waitMs = this._retryMs || Math.min(LONGEST_WAIT_MS, 250 * 2 ** this._tries) * Math.random();
+    this._retryMs = 0;
+    this._tries += 1;
+    setTimeout(() => this._return(), waitMs);
+  }
+
+  _return() {
+    if (this._closed) return;
+    this._options.last_sequence = this._last;
+    if (!this._renewToken) {
+      delete this._options.token; // it was for once
+      this._open();
+      return;
+    }
+    const open = (token) => {
+      this._options.token = token;
+      this._open();
+    };
+    this._renewToken().then(open, () => this._lost(1006, "no token"));
   }
 
   // Have a text spoken; options as in the protocol: language, format, stream, command_id, ...
@@ -114,33 +166,60 @@ export class VoiceStreamingClient {
   }
 
   close() {
+    this._closed = true;
     this._socket.close(1000);
   }
 
   _send(command) {
     if (this._closed) {
       throw new Error("The session is closed; open another one.");
-    } else if (this._connected) {
-      this._socket.send(JSON.stringify(command));
-    } else if (this._waiting.length < MOST_WAITING) {
+    }
+    if (command.type === "text" || command.stream) this._streams = true;
+    if (this._connected) {
+      this._put(command);
+    } else if (this._waiting.length < MOST_WAITING || this._options.resume_token) {
       this._waiting.push(command);
     } else {
       throw new Error("The session is not open yet, and too much is waiting for it.");
     }
   }
 
+  // What changes something is kept until it is acknowledged.
+  _put(command) {
+    let given = command;
+    if (this._streams && command.type !== "ping" && command.type !== "get_stats") {
+      this._commands += 1;
+      given = { command_id: `auto-${this._commands}`, ...command };
+      this._sent.set(given.command_id, given);
+    }
+    this._socket.send(JSON.stringify(given));
+  }
+
+  _greeted(event) {
+    this._connected = true;
+    this._tries = 0;
+    this._options.resume_token = event.resume_token;
+    if (!event.resumed) this._sent.clear();
+    for (const command of this._sent.values()) this._socket.send(JSON.stringify(command));
+    for (const command of this._waiting.splice(0)) this._put(command);
+    this.onConnected(event);
+  }
+
   _received(event) {
+    this._last = event.sequence;
+    if (event.command_id) this._sent.delete(event.command_id);
     if (event.type === "connection_established") {
-      this._connected = true;
-      for (const command of this._waiting.splice(0)) this._send(command);
-      this.onConnected(event);
+      this._greeted(event);
     } else if (event.type === "audio_response") {
       this.onAudioReceived(bytesOfHex(event.audio_data), event.metadata);
-    } else if (event.type === "speech_started") {
+    } else if (event.type === "going_away") {
+      this._retryMs = event.retry_after_ms;
+    } else if (event.type === "speech_started" || event.type === "speech_resumed") {
       this._encoding = event.audio_encoding;
       this._spoken[event.utterance] = event.utterance_id;
       delete this._spoken[event.utterance - 16];
-      this.onSpeechStarted(event);
+      if (event.type === "speech_started") this.onSpeechStarted(event);
+      else this.onSpeechResumed(event);
     } else if (event.type === "audio_chunk") {
       const decode = this._encoding === "base64" ? bytesOfBase64 : bytesOfHex;
       this.onAudioChunk(decode(event.audio_data), {
@@ -163,6 +242,7 @@ export class VoiceStreamingClient {
   // A binary frame: kinds, flags, duration (2 bytes), sequence, utterance, offset (4 each), audio.
   _heard(data) {
     const header = new DataView(data, 0, HEADER_BYTES);
+    this._last = header.getUint32(4);
     if (header.getUint8(0) !== 0x11 || data.byteLength === HEADER_BYTES) return;
     this.onAudioChunk(new Uint8Array(data, HEADER_BYTES), {
       utteranceId: this._spoken[header.getUint32(8)],

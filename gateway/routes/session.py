@@ -6,22 +6,33 @@ a session is closed with are described in `gateway/docs/session.py`.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Any, Final
+from typing import Final
 
+import msgspec
 from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
 
 from core.conversation.commands import decode_command
 from core.conversation.events import encode_event, error_event
+from core.conversation.journal import Journal
+from core.conversation.journal_records import restored
+from core.conversation.journal_store import Hold, new_token
 from core.conversation.outbox import ClientLost, Outbox
 from core.conversation.parts import SessionParts
 from core.conversation.registry import Connection
 from core.conversation.session import Session
 from core.conversation.state import SessionState
-from core.errors import Busy, ClientTooSlow, InvalidRequest, SeiketsuError
+from core.errors import (
+    Busy,
+    ClientTooSlow,
+    InvalidRequest,
+    SeiketsuError,
+    SessionExpired,
+    SessionInUse,
+    TakenOver,
+)
 from gateway.edge import Edge
 from gateway.errors import (
     PathNotFound,
@@ -32,6 +43,7 @@ from gateway.errors import (
 )
 from gateway.handshake import Opening, accept_event, is_session_path, open_session
 from gateway.http import send_reply
+from gateway.session_wire import Close, Wire
 from gateway.websocket import MAX_FRAME_BYTES
 
 MAX_BAD_MESSAGES: Final = 20
@@ -39,13 +51,18 @@ MAX_BAD_MESSAGES: Final = 20
 FINISH_SHARE: Final = 0.75
 """Of SEIKETSU_DRAIN: how long a session may still speak what was asked when the gateway is going to
 end. What is left then is answered with `busy`."""
+STOP_SHARE: Final = 0.4
+"""Of SEIKETSU_DRAIN: how long a session that can be regained may go on with an utterance."""
+CLAUSE_SHARE: Final = 0.4
+"""Of SEIKETSU_DRAIN: how long it may then take to the end of a clause; the rest goes elsewhere."""
 SLOW_SHARE: Final = 2 / 3
 """Of SEIKETSU_SEND_STALL: a client that did not take for so long what waits for it is told that it
 reads too slowly. The rest of the time it has to hear that, then the connection is cut."""
 
-Close = tuple[int, str]
 IDLE: Final[Close] = (1000, "nothing was sent for too long")
 GOING_AWAY: Final[Close] = (1001, "the gateway is going to end; connect again")
+HANDED_OVER: Final[Close] = (1012, "the gateway is going to end; the session goes on elsewhere")
+TAKEN_OVER: Final[Close] = (4009, "another connection goes on with this session")
 BAD_MESSAGES: Final[Close] = (1008, "too many messages that cannot be read")
 TOO_SLOW: Final[Close] = (4008, "what waited was not read in time")
 FAULT: Final[Close] = (1011, "a fault of the gateway")
@@ -83,7 +100,7 @@ def _parts(edge: Edge) -> SessionParts:
 async def _serve(
     edge: Edge, parts: SessionParts, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    wire = _Wire(receive, send)
+    wire = Wire(receive, send)
     try:
         if (await receive())["type"] != "websocket.connect":
             return
@@ -91,11 +108,11 @@ async def _serve(
             raise Busy("This gateway is going to end.", retry_after_s=1)
         opening = await open_session(edge, scope)
         connection = _connection(opening)
-        state = SessionState(opening.session_id, opening.principal.tenant, opening.config)
         with edge.sessions.enter(connection):
+            state, journal = await _begin(edge, opening)
             await wire.send(accept_event(opening))
             wire.accepted = True
-            await _converse(edge, parts, state, connection, wire)
+            await _converse(edge, parts, state, connection, wire, journal, expired=opening.expired)
     except (OSError, ClientLost):
         return  # the client left
     except Exception as error:
@@ -120,30 +137,74 @@ def _connection(opening: Opening) -> Connection:
     )
 
 
+async def _begin(edge: Edge, opening: Opening) -> tuple[SessionState, Journal]:
+    """A new session, or what there is of the one that is taken over.
+
+    Raises:
+        SessionInUse: another was faster.
+        SessionExpired: another version of the gateway has written what there is.
+        StoreError: the state database does not answer.
+    """
+    journals, session_id = edge.journals, opening.session_id
+    tenant, key_id = opening.principal.tenant, opening.principal.key_id
+    if opening.resume_token is None:
+        state = SessionState(session_id, tenant, opening.config)
+        return state, Journal(state, Hold(tenant, session_id, new_token()), journals, key_id)
+    taken = await journals.take(tenant, session_id, opening.resume_token)
+    if taken is None:
+        raise SessionInUse()
+    try:
+        state = restored(session_id, tenant, taken.fields, opening.last_sequence)
+    except msgspec.MsgspecError as error:
+        raise SessionExpired() from error
+    return state, Journal(state, taken.hold, journals, key_id, resumed=True)
+
+
 async def _converse(
-    edge: Edge, parts: SessionParts, state: SessionState, connection: Connection, wire: _Wire
+    edge: Edge,
+    parts: SessionParts,
+    state: SessionState,
+    connection: Connection,
+    wire: Wire,
+    journal: Journal,
+    *,
+    expired: bool,
 ) -> None:
     gateway = edge.settings.gateway
     slow_s = gateway.send_stall_s * SLOW_SHARE
     outbox = Outbox(
         wire.send_frame, slow_s=slow_s, next_sequence=state.next_sequence, on_lost=wire.wake
     )
-    session = Session(state, connection, parts, outbox)
+    session = Session(state, connection, parts, outbox, journal=journal)
     ending: Close | None = None
     connection.end = wire.leave
+    journal.on_fenced = wire.fence
     if edge.draining.is_set():  # since the handshake began
         wire.leave()
     try:
         await session.greet()
+        if expired:
+            await session.refuse(SessionExpired())
         ending = await _read(session, outbox, wire, gateway.session_idle_s)
         if ending is GOING_AWAY:
-            await session.finish(gateway.drain_s * FINISH_SHARE)
-        elif ending is not None:
+            drain_s = gateway.drain_s
+            if await session.hand_over(drain_s * STOP_SHARE, drain_s * CLAUSE_SHARE):
+                ending = HANDED_OVER
+            else:
+                await session.finish(drain_s * FINISH_SHARE)
+        elif ending is TAKEN_OVER:
+            session.silence()
+            await session.refuse(TakenOver())
+        if ending is not None:
             await outbox.flush()
+        elif journal.active:
+            await wire.listen_for_goodbye()
     except ClientLost:
         ending = None
+        await wire.listen_for_goodbye()
     finally:
         connection.end = None
+        edge.journals.part(journal, ended=wire.orderly or ending in (IDLE, BAD_MESSAGES))
         await session.aclose()
     if outbox.too_slow:
         event = error_event(ClientTooSlow())
@@ -153,13 +214,15 @@ async def _converse(
         await wire.close(ending, gateway.send_stall_s)
 
 
-async def _read(session: Session, outbox: Outbox, wire: _Wire, idle_s: float) -> Close | None:
+async def _read(session: Session, outbox: Outbox, wire: Wire, idle_s: float) -> Close | None:
     """Read commands until the session ends; how it is to be closed, None when the client left."""
     bad = 0
     while True:
         message = await wire.receive(idle_s)
         if outbox.lost:
             return None
+        if wire.fenced:
+            return TAKEN_OVER
         if wire.leaving:
             return GOING_AWAY
         if message is None:
@@ -167,6 +230,7 @@ async def _read(session: Session, outbox: Outbox, wire: _Wire, idle_s: float) ->
                 continue
             return IDLE
         if message["type"] != "websocket.receive":
+            wire.note_goodbye(message)
             return None
         try:
             text = message.get("text")
@@ -181,78 +245,6 @@ async def _read(session: Session, outbox: Outbox, wire: _Wire, idle_s: float) ->
             continue
         bad = 0
         await session.handle(command)
-
-
-class _Wire:
-    """The two ASGI callables of one connection, with their bounds."""
-
-    __slots__ = ("_receive", "_send", "_waiting", "_woken", "accepted", "leaving")
-
-    def __init__(self, receive: Receive, send: Send) -> None:
-        self._receive: Any = receive
-        self._send: Any = send
-        self._waiting: asyncio.Timeout | None = None
-        self._woken = False
-        self.accepted = False
-        self.leaving = False
-        """The session was asked to come to its close."""
-
-    async def receive(self, within_s: float) -> Any:
-        """The next message; None when none came in time or somebody woke the reader."""
-        if self._woken:
-            return None
-        try:
-            async with asyncio.timeout(within_s) as self._waiting:
-                return await self._receive()
-        except TimeoutError:
-            return None
-        finally:
-            self._waiting = None
-
-    def wake(self) -> None:
-        """Let the reader look up from its waiting, now and from now on."""
-        if self._woken:
-            return
-        self._woken = True
-        if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(asyncio.get_running_loop().time())
-
-    def leave(self) -> None:
-        """Ask the session to come to its close."""
-        self.leaving = True
-        self.wake()
-
-    async def send(self, event: Any) -> None:
-        """Send an ASGI event. Raises `OSError` when the client left."""
-        await self._send(event)
-
-    async def send_frame(self, data: bytes, *, binary: bool) -> None:
-        """Send a frame. Raises `OSError` when the client left."""
-        if binary:
-            await self._send({"type": "websocket.send", "bytes": data})
-        else:
-            await self._send({"type": "websocket.send", "text": data.decode()})
-
-    async def close(self, how: Close, within_s: float, first: bytes | None = None) -> None:
-        """Say goodbye, if the client still listens; `first` an event."""
-        code, reason = how
-        try:
-            async with asyncio.timeout(within_s):
-                if first is not None:
-                    await self.send_frame(first, binary=False)
-                await self._send({"type": "websocket.close", "code": code, "reason": reason})
-        except (OSError, TimeoutError):
-            return
-
-    async def refuse(self, error: Exception, request_id: str) -> None:
-        """Answer the handshake with the status and the body that every error has."""
-        status, headers, body = error_reply(error, request_id)
-        prefix = "websocket.http.response"
-        try:
-            await self._send({"type": f"{prefix}.start", "status": status, "headers": headers})
-            await self._send({"type": f"{prefix}.body", "body": body, "more_body": False})
-        except OSError:
-            return
 
 
 async def _not_a_websocket(scope: Scope, send: Send) -> None:

@@ -15,7 +15,7 @@ from gateway.app import create_app
 from gateway.ports import RuntimeFactory
 from gateway.server import uvicorn_config
 
-STANDING = frozenset({"session-parting", "cluster-report"})
+STANDING = frozenset({"session-parting", "cluster-report", "session-journals"})
 """Tasks that an open gateway always has."""
 
 

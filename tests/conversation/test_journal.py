@@ -1,0 +1,277 @@
+"""The journal of a session in a real database: who holds it, what it holds, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from core.conversation import journal_store
+from core.conversation.journal import Journal
+from core.conversation.journal_records import restored
+from core.conversation.journal_store import Batch, Hold, JournalStore, Outcome, new_token
+from core.conversation.journals import Journals
+from core.conversation.state import SessionConfig, SessionState
+from core.conversation.utterance import ClauseMark, Utterance
+from core.embedded import EmbeddedRedis
+from core.errors import StoreError
+from core.redis import Keys, open_redis
+from core.speech import WordTiming
+
+TEXT = "One two. Three four. Five six."
+BATCH = Batch({"head": b"h", "u1": b"text"})
+
+
+@pytest.fixture
+async def redis(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
+    client = open_redis(redis_state.url, timeout_s=0.5, max_connections=16)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+def store(redis: Redis) -> JournalStore:
+    return JournalStore(redis)
+
+
+@pytest.fixture
+async def hold(store: JournalStore) -> Hold:
+    hold = Hold("acme", "s1", new_token())
+    assert await store.write(hold, BATCH, "new") is Outcome.DONE
+    return hold
+
+
+async def test_of_many_takers_one_wins(store: JournalStore, hold: Hold) -> None:
+    for _ in range(5):
+        found = await asyncio.gather(*(store.take("acme", "s1", hold.token) for _ in range(8)))
+        taken = [one.hold for one in found if one is not None]
+        assert len({one.epoch for one in taken}) == len(taken)
+        confirmed = Batch({"u1": b"text"}, confirmed=True)
+        wrote = [await store.write(one, confirmed, "known") for one in taken]
+        assert wrote.count(Outcome.DONE) == 1, "whoever came last"
+        assert await store.take("acme", "s1", hold.token) is None
+        hold = taken[wrote.index(Outcome.DONE)]
+        assert hold.epoch == max(one.epoch for one in taken)
+
+
+async def test_a_token_takes_again_until_its_taker_was_heard_of(
+    store: JournalStore, hold: Hold
+) -> None:
+    """The answer to the first handshake may have been lost."""
+    first = await store.take("acme", "s1", hold.token)
+    assert first is not None
+    assert await store.write(first.hold, Batch(BATCH.fields, whole=True), "known") is Outcome.DONE
+    again = await store.take("acme", "s1", hold.token)
+    assert again is not None
+    assert again.hold.epoch == first.hold.epoch + 1
+    assert await store.write(first.hold, BATCH, "known") is Outcome.TAKEN
+    assert await store.take("acme", "s1", first.hold.token) is None
+
+
+async def test_who_lost_a_journal_changes_nothing_of_it(
+    store: JournalStore, redis: Redis, hold: Hold
+) -> None:
+    taken = await store.take("acme", "s1", hold.token)
+    assert taken is not None
+    before = await redis.hgetall(hold.key)  # type: ignore[misc]
+    assert await store.write(hold, Batch({"u1": b"old"}), "known") is Outcome.TAKEN
+    assert await store.write(hold, Batch({"u1": b"old"}, whole=True), "lost") is Outcome.TAKEN
+    assert await store.renew([hold, taken.hold]) == [Outcome.TAKEN, Outcome.DONE]
+    await store.end(hold)
+    assert await redis.hgetall(hold.key) == before  # type: ignore[misc]
+    assert await store.write(taken.hold, Batch({"u1": b"new"}, ("head",)), "known") is Outcome.DONE
+    assert set(await redis.hgetall(hold.key)) == {b"epoch", b"digest", b"previous", b"u1"}  # type: ignore[misc]
+
+
+async def test_a_journal_that_ended_is_not_brought_back_by_who_lost_it(
+    store: JournalStore, redis: Redis, hold: Hold
+) -> None:
+    taken = await store.take("acme", "s1", hold.token)
+    assert taken is not None
+    await store.end(taken.hold)
+    assert await store.look("acme", "s1") is None
+    assert await store.write(hold, BATCH, "lost") is Outcome.TAKEN
+    assert await store.renew([hold]) == [Outcome.TAKEN]
+    fresh = Hold("acme", "s1", new_token())
+    assert await store.write(fresh, BATCH, "new") is Outcome.DONE
+    await store.end(fresh)
+    assert await redis.keys() == [], "of an untaken one nothing is left"
+
+
+async def test_a_journal_lives_a_little_longer_than_it_is_promised(
+    store: JournalStore, redis: Redis, hold: Hold
+) -> None:
+    lives_s = await redis.pttl(hold.key) / 1000
+    least_s = journal_store.RESUME_S + journal_store.RENEW_S
+    assert least_s < lives_s <= journal_store.LIVES_S
+    await redis.pexpire(hold.key, 1000)
+    assert await store.renew([hold]) == [Outcome.DONE]
+    assert await redis.pttl(hold.key) > least_s * 1000
+    await redis.pexpire(hold.key, 1)
+    await asyncio.sleep(0.01)
+    assert await store.take("acme", "s1", hold.token) is None
+    assert await store.renew([hold]) == [Outcome.MISSING]
+
+
+async def test_the_token_itself_is_not_stored(redis: Redis, hold: Hold) -> None:
+    held = await redis.hgetall(hold.key)  # type: ignore[misc]
+    assert not any(hold.token.encode() in value for value in held.values())
+    assert hold.key == Keys.session("acme", "s1")
+
+
+def spoken() -> SessionState:
+    """A session that is speaking its second text; what it wrote first has been sent."""
+    state = SessionState("s1", "acme", SessionConfig("agent_123", "en"), utterances=3)
+
+    def utterance(number: int, **fields: Any) -> Utterance:
+        given = {"text": TEXT, "complete": True, **fields}
+        return Utterance(f"u{number}", number, "agent_123", "en", "pcm", "hex", **given)
+
+    words = [
+        WordTiming(w, 500 * n, 500 * n + 400, 5 * n, 5 * n + 3) for n, w in enumerate("abcdef")
+    ]
+    marks = [ClauseMark(10, 0, 0.0), ClauseMark(14, 9, 1000.0), ClauseMark(20, 21, 2000.0)]
+    state.sent = [utterance(1, last_sequence=9, clauses=[ClauseMark(2, 0, 0.0)])]
+    state.waiting = [
+        utterance(2, clauses=marks, words=words),
+        utterance(3, complete=False, text="And"),
+    ]
+    state.writing = state.waiting[1]
+    for name in ("a", "b"):
+        state.commands.add(name)
+    return state
+
+
+async def regained(store: JournalStore, token: str, last_sequence: int) -> SessionState:
+    taken = await store.take("acme", "s1", token)
+    assert taken is not None
+    return restored("s1", "acme", taken.fields, last_sequence)
+
+
+@pytest.mark.parametrize(
+    ("last", "first", "at"),
+    [
+        (8, "u1", (0, 0.0)),
+        (9, "u2", (0, 0.0)),
+        (12, "u2", (0, 0.0)),
+        (13, "u2", (9, 1000.0)),
+        (18, "u2", (9, 1000.0)),
+        (19, "u2", (21, 2000.0)),
+        (99, "u2", (21, 2000.0)),
+    ],
+)
+async def test_a_session_goes_on_where_its_client_has_everything_before(
+    redis: Redis, last: int, first: str, at: tuple[int, float]
+) -> None:
+    journals = Journals(redis)
+    state = spoken()
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals, "k1")
+    journal.begin()
+    journal.changed()
+    await journal.settled()
+    found = await regained(journals.store, journal.hold.token, last)
+    assert [one.id for one in found.waiting] == ["u1", "u2", "u3"][first == "u2" :]
+    begun = found.waiting[0]
+    assert (begun.id, begun.start_char, begun.start_ms, begun.resumed) == (first, *at, True)
+    assert [word.char_start for word in begun.words] == list(range(0, at[0], 5))
+    assert found.writing is found.waiting[-1]
+    assert (found.sequence, found.utterances) == (last, 3)
+    assert found.config == state.config
+    assert "b" in found.commands
+    assert "c" not in found.commands
+    assert ("u1" in found.ended) is (first == "u2")
+    await journal.aclose(ended=True)
+
+
+async def test_what_was_cut_off_stays_so_and_its_text_is_gone(redis: Redis) -> None:
+    journals, state = Journals(redis), spoken()
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals)
+    journal.begin()
+    journal.changed()
+    await journal.settled()
+    for utterance in state.waiting:
+        utterance.over = True
+        journal.sent(utterance)
+    await journal.settled()
+    held = await redis.hgetall(journal.hold.key)  # type: ignore[misc]
+    assert b"Three" not in held[b"u2"]
+    found = await regained(journals.store, journal.hold.token, 99)
+    assert [one.id for one in found.waiting] == []
+    assert "u2" in found.cut
+    await journal.aclose(ended=False)
+
+
+async def test_many_changes_while_a_write_is_under_way_are_one_more_write(redis: Redis) -> None:
+    journals, state = Journals(redis), spoken()
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals)
+    journal.begin()
+    journal.changed()
+    await journal.settled()
+    before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    for number in range(200):
+        state.waiting[1].text += f" {number}"
+        state.commands.add(f"n{number}")
+        journal.changed(state.waiting[1])
+        journal.carried_out(f"n{number}")
+    await journal.settled()
+    after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert after - before <= 2
+    found = await regained(journals.store, journal.hold.token, 99)
+    assert found.waiting[-1].text.endswith(" 199")
+    assert all(f"n{number}" in found.commands for number in range(200))
+    await journal.aclose(ended=False)
+
+
+async def test_without_the_database_a_session_goes_on_and_its_journal_comes_back(
+    redis: Redis, redis_state: EmbeddedRedis
+) -> None:
+    journals, state = Journals(redis), spoken()
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals)
+    told: list[bool] = []
+
+    async def tell(resumable: bool) -> None:
+        told.append(resumable)
+
+    journal.on_change = tell
+    journal.begin()
+    journal.changed()
+    await journal.settled()
+    await redis_state.stop()
+    journal.changed(state.waiting[0])
+    async with asyncio.timeout(1):
+        await journal.settled()
+    assert (journal.resumable, journals.well, told) == (False, False, [False])
+    with pytest.raises(StoreError):
+        await journals.renew()
+    state.waiting.pop(0)
+    await redis_state.start()
+    await journals.renew()
+    await journal.settled()
+    async with asyncio.timeout(2):
+        while not journal.resumable:
+            await asyncio.sleep(0.01)
+    assert told == [False, True]
+    found = await regained(journals.store, journal.hold.token, 99)
+    assert [one.id for one in found.waiting] == ["u3"]
+    await journal.aclose(ended=False)
+
+
+async def test_a_session_learns_that_it_was_taken_over(redis: Redis) -> None:
+    here, there = Journals(redis), Journals(redis)
+    journal = Journal(spoken(), Hold("acme", "s1", new_token()), here)
+    told: list[str] = []
+    journal.on_fenced = lambda: told.append("fenced")
+    journal.begin()
+    journal.changed()
+    await journal.settled()
+    taken = await there.take("acme", "s1", journal.hold.token)
+    assert taken is not None
+    assert told == []
+    await here.renew()
+    assert told == ["fenced"]
+    assert len(here) == 0
+    await journal.aclose(ended=True)
+    assert await there.store.renew([taken.hold]) == [Outcome.DONE]
