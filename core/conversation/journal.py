@@ -161,6 +161,11 @@ class Journal:
         if not self._sent:
             self._sent = None  # an empty deque would take 600 bytes
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything so far is written, or cannot be."""
+        return self._settled >= self._asked or not self.resumable
+
     async def settled(self) -> None:
         """Wait until everything so far is written, or cannot be."""
         wanted = self._asked

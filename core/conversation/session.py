@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 from msgspec import UNSET, UnsetType
 
+from core.conversation.answers import Answers
 from core.conversation.commands import (
     Command,
     Configure,
@@ -71,7 +72,16 @@ class Session:
     """The state of one conversation and the task that speaks. Close it with `aclose()`."""
 
     __slots__ = (
-        *("_closing", "_connection", "_journal", "_leaving", "_outbox", "_parts", "_playout"),
+        *(
+            "_answers",
+            "_closing",
+            "_connection",
+            "_journal",
+            "_leaving",
+            "_outbox",
+            "_parts",
+            "_playout",
+        ),
         *("_release", "_speaking", "_state", "_task", "_writing"),
     )
 
@@ -95,6 +105,7 @@ class Session:
             journal = Journal(state, Hold(state.tenant, state.session_id, ""))
         self._journal = journal
         journal.on_change = self._tell_resumable
+        self._answers = Answers(outbox, journal)
         self._leaving = False
         self._speaking = Speaking(state, parts, outbox, self._playout, journal)
         self._writing = Writing(
@@ -141,15 +152,16 @@ class Session:
                     await self._outbox.tell(event)
                     return
             if command_id is not UNSET and command_id in self._state.commands:
-                await self._outbox.tell(Accepted(command_id=command_id))
+                await self._answers.give(Accepted(command_id=command_id))
                 return
             answer = await self._carry_out(command)
             if command_id is not UNSET:
                 self._state.commands.add(command_id)
                 self._journal.carried_out(command_id)
-                await self._journal.settled()
-            if answer is not None:
+            if answer is not None and command_id is UNSET:
                 await self._outbox.tell(answer)
+            elif answer is not None:
+                await self._answers.give(answer)
         except SeiketsuError as error:
             await self.refuse(error, command_id)
 
@@ -179,6 +191,7 @@ class Session:
             self._leaving = False
             self._go_on()
             return False
+        await self._answers.flush()
         after_ms = _SOONEST_MS + secrets.randbelow(_SPREAD_MS)
         await self._outbox.tell(GoingAway(retry_after_ms=after_ms))
         await self._outbox.flush()
@@ -213,6 +226,7 @@ class Session:
             await asyncio.wait(self._closing, timeout=_END_S)
         if self._release is not None:
             self._release.cancel()
+        await self._answers.aclose()
         await self._outbox.aclose()
 
     async def _carry_out(self, command: Command) -> Event | None:

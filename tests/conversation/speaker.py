@@ -13,6 +13,8 @@ from core.analytics.recorder import Recorder
 from core.cache.envelope import RenditionEntry
 from core.conversation.audio_frames import read_header
 from core.conversation.commands import decode_command
+from core.conversation.journal import Journal, Keeper
+from core.conversation.journal_store import Hold, new_token
 from core.conversation.outbox import Outbox
 from core.conversation.parts import SessionParts
 from core.conversation.registry import Connection
@@ -170,7 +172,9 @@ class Clock:
 class Talking:
     """A session with a fake client: what it hears is decoded into `events`."""
 
-    def __init__(self, speaker: FakeSpeaker, *, encoding: Any = "hex") -> None:
+    def __init__(
+        self, speaker: FakeSpeaker, *, encoding: Any = "hex", keeper: Keeper | None = None
+    ) -> None:
         self.speaker = speaker
         self.clock = Clock()
         self.events: list[dict[str, Any]] = []
@@ -195,7 +199,10 @@ class Talking:
             max_text_chars=500,
             max_frame_bytes=65536,
         )
-        self.session = Session(self.state, self.connection, parts, self.outbox, self.clock)
+        journal = Journal(self.state, Hold("acme", "s1", new_token()), keeper)
+        self.session = Session(
+            self.state, self.connection, parts, self.outbox, self.clock, journal=journal
+        )
 
     async def __aenter__(self) -> Talking:
         return self

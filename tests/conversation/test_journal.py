@@ -20,6 +20,7 @@ from core.embedded import EmbeddedRedis
 from core.errors import StoreError
 from core.redis import Keys, open_redis
 from core.speech import WordTiming
+from tests.conversation.speaker import FakeSpeaker, Talking
 
 TEXT = "One two. Three four. Five six."
 BATCH = Batch({"head": b"h", "u1": b"text"})
@@ -275,3 +276,19 @@ async def test_a_session_learns_that_it_was_taken_over(redis: Redis) -> None:
     assert len(here) == 0
     await journal.aclose(ended=True)
     assert await there.store.renew([taken.hold]) == [Outcome.DONE]
+
+
+async def test_an_interruption_does_not_wait_for_what_is_being_written(redis: Redis) -> None:
+    speaker = FakeSpeaker()
+    async with Talking(speaker, keeper=Journals(redis)) as talk:
+        await talk.say("text", text="One two three. ", command_id="c1")
+        await talk.until("audio_chunk")
+        await talk.until("accepted")
+        await redis.client_pause(300)
+        await talk.say("text", text="Four five.", command_id="c2")
+        await talk.say("interrupt", command_id="c3")
+        await talk.settle()
+        assert talk.of("interrupted")
+        assert len(talk.of("accepted")) == 1, "what is not kept is not promised"
+        await talk.until("accepted", 3)
+        assert [event["command_id"] for event in talk.of("accepted")] == ["c1", "c2", "c3"]
