@@ -6,7 +6,7 @@ RUN := $(VENV)/.installed-run
 TEST := $(VENV)/.installed-test
 
 .DEFAULT_GOAL := help
-.PHONY: help run test beside alone check bench load sessions lint docs lock clean
+.PHONY: help run test beside alone long check bench load sessions lint docs lock clean
 
 help:  ## Show this list.
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -17,15 +17,21 @@ run: $(RUN)  ## Install what is needed, start everything, speak a greeting; Ctrl
 test: beside alone  ## Install what tests need and run them all.
 
 beside: $(TEST)
-	$(BIN)/pytest -m "not alone" --numprocesses=2 --dist=loadfile
+	$(BIN)/pytest -m "not alone and not long" --numprocesses=2 --dist=loadfile
 
 # What measures time of the clock; after the others, also where make runs targets side by side.
 alone: beside
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest -m "alone and not long"
+
+long: $(TEST)  ## What is too long for CI: more formats, profiles and faults, and the full sizes.
+	$(BIN)/pytest -m long
+	SEIKETSU_LIVE=full SEIKETSU_RESUME_SESSIONS=100 SEIKETSU_FUZZ=20000 SEIKETSU_TEXTS=2400 \
+		$(BIN)/pytest tests/e2e/test_live.py tests/e2e/test_live_faults.py \
+		tests/e2e/test_resume.py tests/gateway/test_session_fuzz.py tests/text/test_normalise.py
 
 check: $(TEST)  ## What CI runs: format, lint, types, import contracts, tests, budgets.
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint beside
-	$(BIN)/pytest -m alone
+	$(BIN)/pytest -m "alone and not long"
 	$(BIN)/python -m benchmarks.run --ci
 
 bench: $(TEST)  ## Measure against benchmarks/budgets.json.

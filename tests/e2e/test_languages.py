@@ -62,7 +62,14 @@ async def whole(
     return reply, samples.clip(-32_768, 32_767).astype("<i2").tobytes(), output.rate_hz
 
 
-@pytest.mark.parametrize("output_format", ["mp3", "wav", "ogg", "pcm", "ulaw"])
+@pytest.mark.parametrize(
+    "output_format",
+    [
+        "mp3",
+        "ulaw",
+        *(pytest.param(name, marks=pytest.mark.long) for name in ("wav", "ogg", "pcm")),
+    ],
+)
 @pytest.mark.parametrize("language", ["en", "es", pytest.param("zh", marks=pytest.mark.alone)])
 async def test_a_recogniser_hears_what_was_written_in_the_language_the_text_chose(
     stack: Stack,

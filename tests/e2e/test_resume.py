@@ -24,7 +24,7 @@ from gateway.server import open_listener
 from tests.e2e.live import tokens_of
 from tests.e2e.regained import RATE_HZ, Returning
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SESSIONS = int(os.environ.get("SEIKETSU_RESUME_SESSIONS", "20"))
 EMULATOR = ("--audio", "coded", "--latency", "flash", "--concurrency", "60", "--seed", "5")

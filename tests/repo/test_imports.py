@@ -21,7 +21,8 @@ FOREIGN_TO_THE_CORE = {
 }
 LIBRARIES = "aiohttp,numpy,redis.asyncio,structlog,aiocache"
 """Imported once for all modules; what the core may not load is not among them."""
-EDGE_LIBRARIES = f"{LIBRARIES},litestar,uvicorn,arq,orjson"
+EDGE_LIBRARIES = f"{LIBRARIES},litestar,uvicorn,arq,orjson,core.runtime"
+"""The core as well: it never imports what stands around it."""
 RUST = (b"rustc version", b"/rustc/")
 """What the compiler leaves in a library, stripped ones included: its name and its source paths."""
 

@@ -143,7 +143,8 @@ def test_check_runs_every_gate(repository: Path) -> None:
         assert f".venv/bin/{gate}" in commands
     suites = [line.partition(" -m ")[2] for line in commands if line.startswith(".venv/bin/pytest")]
     beside, alone = suites
-    assert (beside.partition(" --")[0], alone) == ('"not alone"', "alone"), "each test is in one"
+    assert beside.partition(" --")[0] == '"not alone and not long"'
+    assert alone == '"alone and not long"', "with `make long` each test is in one"
 
 
 def test_warnings_are_errors(repository: Path) -> None:

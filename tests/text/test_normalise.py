@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -239,7 +240,7 @@ _WRITTEN = st.builds(
     st.sampled_from(["", " "]),
 )
 _MANY = settings(
-    max_examples=2_400,
+    max_examples=int(os.environ.get("SEIKETSU_TEXTS", "800")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
