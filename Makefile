@@ -61,10 +61,10 @@ clean:  ## Remove the environment and what tools left behind; data in .seiketsu 
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 		.import_linter_cache
 
-# uv installs faster where it is present; pip is always there.
-INSTALL = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python \
-	--compile-bytecode,$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	--use-pep517)
+# uv installs faster where it is present; pip is always there. Bytecode is made when a module is
+# first used: most of what is installed never is.
+INSTALL = $(if $(shell command -v uv),uv pip install --quiet --python $(BIN)/python,\
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --use-pep517 --no-compile)
 LOCK = $(if $(shell command -v uv),uv,$(BIN)/uv) pip compile --quiet --universal \
 	--python-version 3.11 --generate-hashes --no-strip-extras --no-annotate --no-header \
 	--no-emit-index-url --no-emit-find-links

@@ -173,8 +173,15 @@ class Talking:
     """A session with a fake client: what it hears is decoded into `events`."""
 
     def __init__(
-        self, speaker: FakeSpeaker, *, encoding: Any = "hex", keeper: Keeper | None = None
+        self,
+        speaker: FakeSpeaker,
+        *,
+        encoding: Any = "hex",
+        keeper: Keeper | None = None,
+        state: SessionState | None = None,
+        hold: Hold | None = None,
     ) -> None:
+        """`state`: of a session that was lost and goes on here."""
         self.speaker = speaker
         self.clock = Clock()
         self.events: list[dict[str, Any]] = []
@@ -182,7 +189,7 @@ class Talking:
         self.recorder = Recorder()
         self.unforeseen: list[BaseException] = []
         config = SessionConfig("agent_123", "en", audio_encoding=encoding)
-        self.state = SessionState("s1", "acme", config)
+        self.state = SessionState("s1", "acme", config) if state is None else state
         self.connection = Connection("s1", "acme", "", "agent_123", "en", 0.0)
         self.outbox = Outbox(
             self._take,
@@ -199,7 +206,9 @@ class Talking:
             max_text_chars=500,
             max_frame_bytes=65536,
         )
-        journal = Journal(self.state, Hold("acme", "s1", new_token()), keeper)
+        journal = Journal(
+            self.state, hold or Hold("acme", "s1", new_token()), keeper, resumed=state is not None
+        )
         self.session = Session(
             self.state, self.connection, parts, self.outbox, self.clock, journal=journal
         )

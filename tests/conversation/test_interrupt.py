@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from core.conversation.playout import GRACE_S
 from tests.conversation.speaker import WORD_MS, FakeSpeaker, Talking
 
 TEXT = "one two three four five"
@@ -181,3 +182,98 @@ async def test_audio_that_waits_for_a_client_is_dropped(
     event = await talking.until("interrupted")
     assert talking.types() == ["interrupted", "accepted"]
     assert (*split(event), event["offset_ms"]) == ("", TEXT, 0)
+
+
+async def heard_out(talking: Talking) -> None:
+    """Two utterances of a second each, the first of which was heard by the clock just now."""
+    await started(talking, 5)
+    await talking.say("synthesize", text="six seven eight", stream=True, utterance_id="b")
+    await talking.until("speech_finished", 2)
+    talking.clock.pass_ms(1000 + 300)
+
+
+def told(talking: Talking) -> list[tuple[object, ...]]:
+    return [(e["utterance_id"], *split(e)) for e in talking.of("interrupted")]
+
+
+async def test_a_player_that_is_behind_names_the_utterance_it_is_at(talking: Talking) -> None:
+    await heard_out(talking)
+    await talking.say("interrupt", playback_offset_ms=700, utterance_id="a")
+    await talking.until("accepted")
+    assert told(talking) == [
+        ("a", "one two three ", "four five"),
+        ("b", "", "six seven eight"),
+    ]
+
+
+async def test_an_offset_is_of_the_utterance_that_was_reported_last(talking: Talking) -> None:
+    await heard_out(talking)
+    await talking.say("playback", utterance_id="a", offset_ms=600)
+    await talking.say("interrupt", playback_offset_ms=700)
+    await talking.until("accepted")
+    assert told(talking)[0] == ("a", "one two three ", "four five")
+
+
+async def test_an_offset_without_a_report_is_of_the_one_that_is_heard_by_the_clock(
+    talking: Talking,
+) -> None:
+    await heard_out(talking)
+    await talking.say("interrupt", playback_offset_ms=500)
+    await talking.until("accepted")
+    assert told(talking) == [("b", "six seven ", "eight")]
+
+
+async def test_an_end_that_the_player_has_not_reached_is_not_heard_by_the_clock(
+    talking: Talking,
+) -> None:
+    await started(talking, 5)
+    await talking.until("speech_finished")
+    talking.clock.pass_ms(1500)
+    await talking.say("interrupt", playback_offset_ms=900)
+    await talking.until("accepted")
+    assert told(talking) == [("a", TEXT[: TEXT.index("five")], "five")]
+    await talking.say("interrupt", playback_offset_ms=900, utterance_id="a")
+    await talking.until("accepted", 2)
+    assert len(told(talking)) == 1, "it was told already"
+
+
+async def test_after_its_grace_an_utterance_is_not_known_and_the_rest_is_told(
+    talking: Talking,
+) -> None:
+    await heard_out(talking)
+    talking.clock.pass_ms(GRACE_S * 1000)
+    await talking.say("interrupt", playback_offset_ms=300, utterance_id="a")
+    await talking.until("accepted")
+    assert told(talking) == []
+
+
+async def test_an_offset_below_zero_is_zero(talking: Talking) -> None:
+    await started(talking, 5)
+    await talking.say("playback", utterance_id="a", offset_ms=-30)
+    talking.clock.pass_ms(WORD_MS)
+    await talking.say("interrupt", playback_offset_ms=-0.5, command_id="i")
+    await talking.until("accepted")
+    assert talking.of("error") == []
+    assert told(talking) == [("a", "", TEXT)]
+
+
+async def test_what_is_dropped_is_told_also_where_the_clock_has_passed_it(
+    talking: Talking,
+) -> None:
+    gate = asyncio.Event()
+    take = talking.outbox._send
+
+    async def held(data: bytes, *, binary: bool) -> None:
+        await gate.wait()
+        await take(data, binary=binary)
+
+    talking.outbox._send = held
+    await talking.say("synthesize", text=TEXT, stream=True, utterance_id="a")
+    await asyncio.sleep(0.02)
+    talking.clock.pass_ms(1000 + GRACE_S * 1000 + 10)
+    await talking.say("synthesize", text="six", stream=True, utterance_id="b")
+    await asyncio.sleep(0.02)
+    await talking.say("interrupt")
+    gate.set()
+    await talking.until("accepted")
+    assert [name for name, *_ in told(talking)] == ["a", "b"]

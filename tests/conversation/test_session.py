@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from core.conversation import speaking
+from core.conversation.playout import GRACE_S
 from core.conversation.utterance import Arriving, Utterance
-from core.errors import ProviderUnavailable, TextTooLong
+from core.errors import ProviderUnavailable, SeiketsuError, TextTooLong
 from core.synthesis.live import FLUSH, Flush
+from gateway.session_reading import Reading
 from tests.conversation.speaker import WORD_MS, FakeSpeaker, Talking
 
 SHORT = "one two three four five"
@@ -268,9 +270,11 @@ async def test_an_utterance_is_forgotten_once_it_was_heard(talking: Talking) -> 
     await talking.say("synthesize", text="one", stream=True)
     await talking.until("speech_finished")
     assert len(talking.state.sent) == 1
-    talking.clock.pass_ms(WORD_MS + 1)
-    await asyncio.sleep(0.3)
-    assert talking.state.sent == []
+    talking.clock.pass_ms(WORD_MS + GRACE_S * 1000 + 1)
+    await talking.say("synthesize", text="two", stream=True)
+    await talking.until("speech_finished", 2)
+    await talking.settle()
+    assert [one.id for one in talking.state.sent] == ["u2"]
 
 
 async def test_a_gateway_that_ends_speaks_what_was_written_and_refuses_the_rest(
@@ -285,3 +289,44 @@ async def test_a_gateway_that_ends_speaks_what_was_written_and_refuses_the_rest(
     await talking.session.finish(0.05)
     error = talking.events[-1]
     assert (error["code"], error["command_id"]) == ("busy", "c")
+
+
+async def test_a_late_end_of_one_text_does_not_complete_the_next(talking: Talking) -> None:
+    await talking.say("text", text="one two ", utterance_id="a")
+    await talking.say("interrupt")
+    await talking.say("text", text="three ", utterance_id="b")
+    await talking.say("flush", utterance_id="a", command_id="f")
+    await talking.say("end", utterance_id="a", command_id="e")
+    await talking.settle()
+    assert talking.audio() == ""
+    assert talking.state.writing is not None
+    assert [event.get("utterance_id") for event in talking.of("accepted")[-2:]] == [None, None]
+    await talking.say("text", text="four", utterance_id="b")
+    await talking.say("end", utterance_id="b")
+    await talking.until("speech_finished")
+    assert talking.audio() == "three four"
+
+
+@pytest.mark.parametrize(
+    ("frame", "command_id"),
+    [
+        ('{"type":"sing","command_id":"x"}', "x"),
+        ('{"command_id":"x","type":"text","text":5}', "x"),
+        ('{"type":"ping","command_id":7}', UNSET),
+        ('{"type":"ping","command_id":"x"', UNSET),
+        ('["x"]', UNSET),
+    ],
+)
+async def test_a_command_that_cannot_be_read_is_answered_under_its_id(
+    frame: str, command_id: object
+) -> None:
+    told: list[object] = []
+
+    async def refuse(error: SeiketsuError, found: object) -> None:
+        told.append(found)
+
+    async def handle(command: object) -> None:
+        raise AssertionError
+
+    assert await Reading(handle, refuse).take({"text": frame})
+    assert told == [command_id]

@@ -79,12 +79,13 @@ async def test_a_recogniser_hears_what_was_written_in_the_language_the_text_chos
     output_format: str,
 ) -> None:
     texts: list[str] = []
-    for text in SENTENCES[language]:
+    sentences = SENTENCES[language][: 6 if language == "zh" else 10]
+    for text in sentences:
         reply, pcm, rate_hz = await whole(http, stack, text, format=output_format)
         assert (reply["language"], reply["provider"]) == (language, "local")
         assert abs(len(pcm) / 2 * 1000 / rate_hz - reply["duration_ms"]) <= 50
         texts.append(await asyncio.to_thread(recogniser.transcribe, pcm, rate_hz, language))
-    said, heard = " ".join(SENTENCES[language]), " ".join(texts)
+    said, heard = " ".join(sentences), " ".join(texts)
     assert word_error_rate(said, heard, language) <= MOST_ERRORS[language], heard
 
 

@@ -169,7 +169,7 @@ async def test_every_word_of_every_language_is_heard_once_and_in_order(
         pytest.param({"kind": "truncate", "end": "clean"}, marks=pytest.mark.long),
         pytest.param({"kind": "zero"}, marks=pytest.mark.long),
         pytest.param({"kind": "empty"}, marks=pytest.mark.long),
-        {"kind": "garbage"},
+        pytest.param({"kind": "garbage"}, marks=pytest.mark.long),
         {"kind": "internal_error"},
         pytest.param({"kind": "service_unavailable"}, marks=pytest.mark.long),
     ],

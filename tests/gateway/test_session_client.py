@@ -42,6 +42,26 @@ class Cutter:
                 return
 
 
+async def run(script: str, **env: str) -> str:
+    """Have k6 run the script; what it printed."""
+    command = [str(Path(sys.executable).parent / "k6"), "run", "--no-usage-report", "--quiet"]
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [*command, str(Path(__file__).with_name(script))],
+        capture_output=True,
+        timeout=30,
+        env={**os.environ, **env},
+    )
+    printed = done.stdout.decode()
+    assert done.returncode == 0, printed + done.stderr.decode()
+    return printed
+
+
+async def test_the_javascript_client_hands_back_what_is_lost_and_knows_when_it_is_over() -> None:
+    printed = await run("client_alone.js")
+    assert printed.count("✓") >= 9, printed
+
+
 async def test_the_javascript_client_comes_back_by_itself(
     gateway: Gateway, speech: FakeSpeech
 ) -> None:
@@ -50,13 +70,7 @@ async def test_the_javascript_client_comes_back_by_itself(
     server = await asyncio.start_server(cutter.take, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        script = Path(__file__).with_name("returning_client.js")
-        command = [str(Path(sys.executable).parent / "k6"), "run", "--no-usage-report", "--quiet"]
-        env = {**os.environ, "SEIKETSU_URL": f"http://127.0.0.1:{port}"}
-        done = await asyncio.to_thread(
-            subprocess.run, [*command, str(script)], capture_output=True, timeout=30, env=env
-        )
-    assert done.returncode == 0, done.stdout.decode() + done.stderr.decode()
+        printed = await run("returning_client.js", SEIKETSU_URL=f"http://127.0.0.1:{port}")
     for what in ("it came back", "all was spoken"):
-        assert f"✓ {what}" in done.stdout.decode()
+        assert f"✓ {what}" in printed
     assert cutter.connections == 2

@@ -52,6 +52,7 @@ def test_both_parts_together_sound_as_the_model_itself(
     assert np.abs(ours - theirs).max() < 1e-4
 
 
+@pytest.mark.long
 def test_the_kept_norms_are_those_of_typical_speech(measured: KokoroNet, reader: Mandarin) -> None:
     """Measured on other sentences than they were made of, they come out much the same."""
     kept = {name: np.frombuffer(data, "<f4") for name, data in load_norms().items()}
@@ -75,6 +76,7 @@ def test_no_bytes_are_too_odd(data: bytes) -> None:
         KokoroGraph(data)
 
 
+@pytest.mark.long
 def test_a_decoder_that_goes_by_its_own_norms_is_the_trained_one(
     graph: KokoroGraph, measured: KokoroNet, reader: Mandarin
 ) -> None:
