@@ -100,9 +100,11 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
     if lost is None:
         config = await checked(edge.runtime.service, principal.tenant, config)
     else:
-        if grant is not None and grant.voice_agent_id not in (None, lost.voice_agent_id):
+        if config.voice_agent_fixed and config.voice_agent_id != lost.voice_agent_id:
             raise TokenInvalid("The token was given for another voice agent.")
-        config = lost
+        if config.language_fixed and config.language != lost.language:
+            raise TokenInvalid("The token was given for another language.")
+        config = _with_flags(lost, config)
     opening = Opening(
         principal=principal,
         session_id=session_id,
@@ -112,11 +114,31 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
         last_sequence=last_sequence,
         expired=resume_token is not None and lost is None,
     )
-    edge.sessions.require_room(principal.key_id)
+    taken = None if opening.resume_token is None else session_id
+    edge.sessions.require_room(principal.key_id, instead_of=taken)
     if token is not None:
         # The last of all: whoever is refused for load may come back with it.
         await SessionTokens(edge.runtime.state).redeem(token)
     return opening
+
+
+def fixed(config: SessionConfig, opening: Opening) -> SessionConfig:
+    """What is used in a session that was taken over: what was decided about, where the one who
+    opens it may not choose."""
+    found = _with_flags(config, opening.config)
+    if found.voice_agent_fixed:
+        found = msgspec.structs.replace(found, voice_agent_id=opening.config.voice_agent_id)
+    if found.language_fixed:
+        found = msgspec.structs.replace(found, language=opening.config.language)
+    return found
+
+
+def _with_flags(config: SessionConfig, other: SessionConfig) -> SessionConfig:
+    return msgspec.structs.replace(
+        config,
+        voice_agent_fixed=config.voice_agent_fixed or other.voice_agent_fixed,
+        language_fixed=config.language_fixed or other.language_fixed,
+    )
 
 
 def is_session_path(scope: Scope) -> bool:
@@ -161,7 +183,7 @@ def _token(token: str | None, offered: list[str], prefix: str) -> str | None:
 
 def _last_sequence(asked: dict[str, str]) -> int:
     text = asked.get("last_sequence", "0")
-    if not (text.isascii() and text.isdigit()) or int(text[:12]) > _MAX_SEQUENCE:
+    if not (text.isascii() and text.isdigit() and len(text) <= 10) or int(text) > _MAX_SEQUENCE:
         raise InvalidRequest("`last_sequence` is the number of an event: 0 where none came.")
     return int(text)
 

@@ -59,6 +59,10 @@ class Wire:
         if self._waiting is not None and not self._waiting.expired():
             self._waiting.reschedule(asyncio.get_running_loop().time())
 
+    def listen_on(self) -> None:
+        """Let the reader wait again; to be called once it knows why it was woken."""
+        self._woken = False
+
     def leave(self) -> None:
         """Ask the session to come to its close."""
         self.leaving = True

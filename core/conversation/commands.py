@@ -24,13 +24,17 @@ CommandId = Annotated[
 UtteranceId = Annotated[
     str, Meta(min_length=1, max_length=64, description="Yours; made if left out.")
 ]
+KnownId = Annotated[str, Meta(min_length=1, max_length=64, description="Of an utterance.")]
 Language = Annotated[
     str, Meta(min_length=2, max_length=35, description="As in `POST /synthesize`.")
 ]
 Format = Annotated[str, Meta(min_length=1, max_length=32, description="As in `POST /synthesize`.")]
 OffsetMs = Annotated[
     float,
-    Meta(ge=0, le=86_400_000, description="Of the utterance's audio, from its first sample."),
+    Meta(
+        le=86_400_000,
+        description="Of the utterance's audio, from its first sample; less than 0 counts as 0.",
+    ),
 ]
 
 
@@ -73,12 +77,17 @@ class Text(_Command, frozen=True, tag="text"):
 
 class FlushText(_Command, frozen=True, tag="flush"):
     """Speak what was written so far, without waiting for the end of its sentence. Does nothing
-    where nothing is being written."""
+    where nothing is being written, or another utterance than the named one."""
+
+    utterance_id: KnownId | None = None
 
 
 class EndText(_Command, frozen=True, tag="end"):
-    """The text is complete. Does nothing where nothing is being written. A text that does not grow
-    for 30 seconds while it is waited for is complete too."""
+    """The text is complete. Does nothing where nothing is being written, or another utterance than
+    the named one. A text that does not grow for 30 seconds while it is waited for is complete
+    too."""
+
+    utterance_id: KnownId | None = None
 
 
 class Interrupt(_Command, frozen=True, tag="interrupt"):
@@ -86,14 +95,16 @@ class Interrupt(_Command, frozen=True, tag="interrupt"):
     and then always by `accepted`, also where there was none."""
 
     playback_offset_ms: OffsetMs | None = None
-    """How much of the current utterance was heard. Null: what was reported last, run on by the
-    clock."""
+    """How much of the utterance was heard. Null: what was reported last, run on by the clock."""
+    utterance_id: KnownId | None = None
+    """The utterance that was being heard; it is known for 2 seconds after its end. Null: the one
+    of the last `playback`, else the one that is heard by the clock."""
 
 
 class Playback(_Command, frozen=True, tag="playback"):
     """How far the client has played: makes `interrupted` exact."""
 
-    utterance_id: Annotated[str, Meta(min_length=1, max_length=64)]
+    utterance_id: KnownId
     offset_ms: OffsetMs
 
 
@@ -123,6 +134,12 @@ COMMANDS: Final = (
     *(Synthesize, Text, FlushText, EndText, Interrupt, Playback, Configure, Ping, GetStats),
 )
 
+
+class _Named(msgspec.Struct, frozen=True, gc=False):
+    command_id: CommandId | UnsetType = UNSET
+
+
+_name_decoder: msgspec.json.Decoder[_Named] = msgspec.json.Decoder(_Named)
 _decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 
 
@@ -138,3 +155,11 @@ def decode_command(frame: str) -> Command:
         raise InvalidRequest(f"{str(error)[:200]}.") from error
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise InvalidRequest("The frame is not valid JSON.") from error
+
+
+def command_id_of(frame: str) -> str | UnsetType:
+    """The `command_id` of a text frame that cannot be decoded, where one can be read."""
+    try:
+        return _name_decoder.decode(frame).command_id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return UNSET

@@ -88,7 +88,7 @@ class Journal:
         self._dirty: dict[int, Utterance] | None = None
         self._commands: list[int] | None = None
         self._counted = len(state.commands.digests())
-        self._sent: deque[tuple[int, float]] | None = None
+        self._sent: deque[tuple[Utterance, float]] | None = None
         self._gone: list[str] | None = None
         self._whole = False
         self._asked = self._settled = 0
@@ -117,17 +117,17 @@ class Journal:
         """Write these anew, and the head."""
         if not self.active:
             return
-        if self._dirty is None:
-            self._dirty = {}
-        for utterance in utterances:
-            self._dirty[utterance.number] = utterance
+        if self._collects:
+            self._dirty = self._dirty or {}
+            self._dirty |= {utterance.number: utterance for utterance in utterances}
         self._ask()
 
     def carried_out(self, command_id: str) -> None:
         """A command is known from now on."""
-        if self.active:
+        if self.active and self._collects:
             self._commands = self._commands or []
             self._commands.append(self._state.commands.newest)
+        if self.active:
             self._ask()
         self._counted += 1
 
@@ -142,9 +142,9 @@ class Journal:
         """All of it was sent, or it failed: it is kept for as long as a session may be away."""
         if not self.active:
             return
-        if self._sent is None:
-            self._sent = deque()
-        self._sent.append((utterance.number, time.monotonic()))
+        before = self._sent or ()
+        self._sent = deque(one for one in before if one[0] is not utterance)
+        self._sent.append((utterance, time.monotonic()))
         self.changed(utterance)
         self.tidy()
 
@@ -152,11 +152,15 @@ class Journal:
         """Forget what was sent so long ago that it has arrived."""
         before_s = time.monotonic() - RESUME_S
         while self._sent and (self._sent[0][1] < before_s or len(self._sent) > MAX_SENT):
-            number, _ = self._sent.popleft()
+            utterance, _ = self._sent.popleft()
+            if utterance is self._state.writing:
+                self._sent.append((utterance, time.monotonic()))  # what comes of it is dropped
+                continue
             if self._dirty is not None:
-                self._dirty.pop(number, None)
-            self._gone = self._gone or []
-            self._gone.append(field_of(number))
+                self._dirty.pop(utterance.number, None)
+            if self._collects:
+                self._gone = self._gone or []
+                self._gone.append(field_of(utterance.number))
             self._ask()
         if not self._sent:
             self._sent = None  # an empty deque would take 600 bytes
@@ -218,8 +222,14 @@ class Journal:
             self._settling.set()
             self._settling = None
 
+    @property
+    def _collects(self) -> bool:
+        """Whether changes are noted one by one: what could not be written is written whole."""
+        return self.well or self._task is not None
+
     def _lost(self) -> None:
         self._whole = True
+        self._dirty = self._commands = self._gone = None
         if self._mode == "known":
             self._mode = "lost"
 
@@ -269,10 +279,11 @@ class Journal:
         commands, self._commands = self._commands or [], None
         whole, self._whole = self._whole, False
         if whole:
-            alive = [*state.sent, *state.waiting]
+            alive = [*(utterance for utterance, _ in self._sent or ()), *state.sent, *state.waiting]
             if state.writing is not None:
                 alive.append(state.writing)
-            dirty |= {utterance.number: utterance for utterance in alive}
+            dirty = {utterance.number: utterance for utterance in alive}
+            gone = []
             commands = state.commands.digests()
         fields = dict(map(utterance_field, dirty.values()))
         fields[HEAD] = head_of(state, self._key_id)

@@ -8,6 +8,7 @@ command, in a ring: its count and the digest of its id.
 from __future__ import annotations
 
 import struct
+import time
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -15,8 +16,9 @@ import msgspec
 from msgspec import UNSET
 
 from core.conversation.audio_frames import AudioEncoding
+from core.conversation.playout import GRACE_S
 from core.conversation.state import KNOWN_COMMANDS, SessionConfig, SessionState
-from core.conversation.utterance import ClauseMark, Utterance
+from core.conversation.utterance import ClauseMark, Ending, Utterance
 from core.speech import WordTiming
 
 _COMMAND: Final = struct.Struct(">QQ")
@@ -35,7 +37,8 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class UtteranceRecord(msgspec.Struct, frozen=True, array_like=True):
-    """An utterance as far as it is known. The text of one that is over is not kept."""
+    """An utterance as far as it is known. Of one that is over the text is kept where its last
+    event tells it."""
 
     number: int
     id: str
@@ -58,6 +61,10 @@ class UtteranceRecord(msgspec.Struct, frozen=True, array_like=True):
     last_sequence: int
     """Of its last event; 0: there is more to come."""
     over: bool
+    ending: Ending | None = None
+    sent_ms: float = 0.0
+    heard_unix_s: float = 0.0
+    """When its end is heard, by the clock of who sent it."""
 
 
 def head_of(state: SessionState, key_id: str) -> bytes:
@@ -73,7 +80,7 @@ def read_head(data: bytes) -> Head:
 
 def utterance_field(utterance: Utterance) -> tuple[str, bytes]:
     """Name and value of the field."""
-    over = utterance.over
+    over, ending = utterance.over, utterance.ending
     record = UtteranceRecord(
         number=utterance.number,
         id=utterance.id,
@@ -82,7 +89,7 @@ def utterance_field(utterance: Utterance) -> tuple[str, bytes]:
         format=utterance.format,
         encoding=utterance.encoding,
         stream=utterance.stream,
-        text="" if over else utterance.text,
+        text="" if over and (ending is None or ending.code) else utterance.text,
         complete=utterance.complete,
         too_long=utterance.too_long,
         flushes=() if over else tuple(utterance.flushes),
@@ -97,6 +104,9 @@ def utterance_field(utterance: Utterance) -> tuple[str, bytes]:
         ),
         last_sequence=utterance.last_sequence,
         over=over,
+        ending=ending,
+        sent_ms=utterance.sent_ms,
+        heard_unix_s=utterance.heard_unix_s,
     )
     return field_of(utterance.number), msgspec.msgpack.encode(record)
 
@@ -144,23 +154,31 @@ def restored(
         if record.over:
             if not writing:
                 state.cut.add(record.id)
+            state.told.append(utterance)
         elif record.last_sequence and record.last_sequence <= last_sequence:
             state.ended.add(record.id)
+            state.told.append(utterance)
+            if record.heard_unix_s > time.time() - GRACE_S:
+                state.sent.append(utterance)
         else:
             state.waiting.append(utterance)
     return state
 
 
 def _resumed(record: UtteranceRecord, last_sequence: int) -> Utterance:
-    """It is spoken from the start of the last clause that its client has received all before of."""
+    """It is spoken from the start of the last clause that its client has received all before of;
+    one that it has received wholly is as it was."""
+    wholly = 0 < record.last_sequence <= last_sequence
     # A mark's number is that of the next event when the clause began, or less than that.
     known = [ClauseMark(*mark) for mark in record.clauses if mark[0] <= last_sequence + 1]
-    start_char, start_ms = (known[-1].start_char, known[-1].offset_ms) if known else (0, 0.0)
+    start_char, start_ms = (
+        (known[-1].start_char, known[-1].offset_ms) if known and not wholly else (0, 0.0)
+    )
     text = record.text
     words = tuple(
         WordTiming(text[begin:end], from_ms, end_ms, begin, end, estimated)
         for from_ms, end_ms, begin, end, estimated in record.words
-        if begin < start_char
+        if wholly or begin < start_char
     )
     return Utterance(
         id=record.id,
@@ -180,7 +198,10 @@ def _resumed(record: UtteranceRecord, last_sequence: int) -> Utterance:
         start_char=start_char,
         start_ms=start_ms,
         words=words,
-        sent_ms=start_ms,
+        sent_ms=record.sent_ms if wholly else start_ms,
+        last_sequence=record.last_sequence if wholly or record.over else 0,
+        ending=record.ending,
+        heard_unix_s=record.heard_unix_s,
         clauses=known,
         resumed=bool(record.clauses),
         over=record.over,

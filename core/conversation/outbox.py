@@ -6,6 +6,7 @@ The writer is a task that lives only while something waits, so that a quiet sess
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -136,7 +137,7 @@ class Outbox:
         """Drop every frame of an utterance that was not handed to the client yet.
 
         Returns:
-            By utterance, where its dropped audio begins, in ms.
+            By utterance, where its dropped audio begins, in ms; infinite where none was audio.
         """
         dropped: dict[int, float] = {}
         if not self._frames:
@@ -151,13 +152,18 @@ class Outbox:
                 kept.append(frame)
                 continue
             self._bytes -= len(frame.data)
-            if frame.turn.offset_ms is not None:
-                dropped.setdefault(frame.turn.number, frame.turn.offset_ms)
+            begins_ms = math.inf if frame.turn.offset_ms is None else frame.turn.offset_ms
+            number = frame.turn.number
+            dropped[number] = min(begins_ms, dropped.get(number, math.inf))
         self._frames = kept
         self._make_room()
         if kept:
             self._start()
         return dropped
+
+    def turns(self) -> set[int]:
+        """The utterances of which something was not handed to the client yet."""
+        return {frame.turn.number for frame in self._frames or () if frame.turn is not None}
 
     async def flush(self) -> None:
         """Wait until everything queued is sent or the client is lost."""

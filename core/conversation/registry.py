@@ -43,15 +43,16 @@ class SessionRegistry:
         return iter(tuple(self._open.values()))
 
     @contextmanager
-    def enter(self, connection: Connection) -> Iterator[None]:
-        """Hold a place for the session as long as the block runs.
+    def enter(self, connection: Connection, *, takes_over: bool = False) -> Iterator[None]:
+        """Hold a place for the session as long as the block runs; `takes_over`: the place of the
+        connection that it takes the session from will do.
 
         Raises:
             SessionsFull: this process has all the sessions it takes.
             TooManySessions: this key has.
         """
         key = connection.key_id
-        self.require_room(key)
+        self.require_room(key, instead_of=connection.session_id if takes_over else None)
         self._open[id(connection)] = connection
         self._per_key[key] += 1
         try:
@@ -62,15 +63,19 @@ class SessionRegistry:
             if not self._per_key[key]:
                 del self._per_key[key]
 
-    def require_room(self, key: str) -> None:
+    def require_room(self, key: str, *, instead_of: str | None = None) -> None:
         """Whether another session of this key may be opened; what it costs is not spent in vain.
+        One that is open already needs no place beside its own.
 
         Raises:
             SessionsFull, TooManySessions: see `enter`.
         """
-        if len(self._open) >= self._max_sessions:
+        spare = instead_of is not None and any(
+            one.session_id == instead_of and one.key_id == key for one in self._open.values()
+        )
+        if len(self._open) - spare >= self._max_sessions:
             raise SessionsFull(retry_after_s=5)
-        if key and self._per_key[key] >= self._max_per_key:
+        if key and self._per_key[key] - spare >= self._max_per_key:
             raise TooManySessions(
                 f"This key has {self._max_per_key} sessions open, which is its limit.",
                 retry_after_s=5,

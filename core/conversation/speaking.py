@@ -11,7 +11,8 @@ import msgspec
 
 from core.analytics.recorder import CLIENT_GONE
 from core.conversation.audio_frames import MAX_AUDIO_FRAME_BYTES, AudioPiece
-from core.conversation.events import AudioResponse, SpeechFinished, encode_event, error_event
+from core.conversation.ending import failed
+from core.conversation.events import AudioResponse, SpeechFinished, encode_event
 from core.conversation.heard import with_marks
 from core.conversation.journal import Journal
 from core.conversation.outbox import ClientLost, Outbox, Turn
@@ -80,6 +81,10 @@ class Speaking:
         if self._arriving is not None:
             self._arriving.stop()
 
+    def go_on(self) -> None:
+        """It is not to be stopped after all."""
+        self._stopping = False
+
     async def speak(self, utterance: Utterance) -> None:
         """Speak and send it, or send an error.
 
@@ -100,6 +105,7 @@ class Speaking:
         )
         request_id = parts.new_request_id()
         trace = parts.service.new_trace(request_id, request)
+        self._playout.begin(utterance.number, utterance.start_ms)
         try:
             if not utterance.stream:
                 await self._whole(utterance, request, trace)
@@ -121,15 +127,7 @@ class Speaking:
                 shown = SeiketsuError("Something went wrong inside the gateway.")
             trace.error_code = shown.code
             self.counts.failed += 1
-            utterance.over = True
-            utterance.last_sequence = await self._outbox.tell(
-                error_event(
-                    shown,
-                    utterance.command_id,
-                    request_id=request_id,
-                    utterance_id=utterance.id,
-                )
-            )
+            await failed(self._outbox, utterance, shown, request_id)
         finally:
             self._playout.ended(utterance.number)
             trace.processing_ms = trace.now_ms()
@@ -215,6 +213,8 @@ class Speaking:
                         await self._outbox.tell(alignment(utterance, heard), turn=turn)
                     await self._send_audio(utterance, piece)
         except TextEmpty:
+            if self._stopping and not utterance.complete:
+                raise Stopped from None  # nothing of it can be spoken yet
             if not utterance.start_char:  # else the rest of what was heard before
                 raise
         if not utterance.complete and self._arriving is not None:

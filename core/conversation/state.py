@@ -76,7 +76,9 @@ class SessionState(msgspec.Struct, eq=False):
     waiting: list[Utterance] = []
     """In the order they are spoken; the first is being spoken."""
     sent: list[Utterance] = []
-    """Sent wholly and not yet heard to their end."""
+    """Sent wholly and not yet heard to their end, or just now."""
+    told: list[Utterance] = []
+    """Of a session that was lost: those that came to their end before."""
     commands: Names = msgspec.field(default_factory=lambda: Names(KNOWN_COMMANDS))
     """Ids of commands that were carried out."""
     ended: Names = msgspec.field(default_factory=lambda: Names(KNOWN_UTTERANCES))

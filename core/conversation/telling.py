@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 
 from msgspec import UnsetType
 
@@ -28,6 +29,9 @@ from core.conversation.utterance import Utterance
 from core.speech import SpeechTrace, WordTiming
 from core.text.languages import AUTO, LANGUAGES
 
+_ANY_KBPS: Final = 128
+"""What kind of file it is does not depend on it."""
+
 
 def started(utterance: Utterance, trace: SpeechTrace) -> SpeechStarted | SpeechResumed:
     """The event before its first audio."""
@@ -39,7 +43,7 @@ def started(utterance: Utterance, trace: SpeechTrace) -> SpeechStarted | SpeechR
             from_char=utterance.start_char,
             offset_ms=round(utterance.start_ms),
             format=output_format,
-            content_type=resolve(output_format, 0).content_type,
+            content_type=resolve(output_format, _ANY_KBPS).content_type,
             language=trace.language,
             audio_encoding=utterance.encoding,
             request_id=trace.request_id,
@@ -49,7 +53,7 @@ def started(utterance: Utterance, trace: SpeechTrace) -> SpeechStarted | SpeechR
         utterance_id=utterance.id,
         utterance=utterance.number,
         format=output_format,
-        content_type=resolve(output_format, 0).content_type,
+        content_type=resolve(output_format, _ANY_KBPS).content_type,
         language=trace.language,
         audio_encoding=utterance.encoding,
         request_id=trace.request_id,
@@ -69,7 +73,7 @@ def metadata(
         provider=trace.provider,
         model=trace.model,
         format=output_format,
-        content_type=resolve(output_format, 0).content_type,
+        content_type=resolve(output_format, _ANY_KBPS).content_type,
         language=language,
         duration_ms=round(
             utterance.sent_ms if spoken_ms is None else utterance.start_ms + spoken_ms

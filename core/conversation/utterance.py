@@ -28,6 +28,20 @@ class ClauseMark(msgspec.Struct, frozen=True, gc=False):
     offset_ms: float
 
 
+class Ending(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What the last event of an utterance said that was not spoken to its end. `code` and what
+    follows it are of an error; without one it was interrupted, and the rest is where."""
+
+    code: str = ""
+    message: str = ""
+    action: str = ""
+    retryable: bool = False
+    request_id: str = ""
+    at_char: int = 0
+    offset_ms: int = 0
+    estimated: bool = False
+
+
 class Utterance(msgspec.Struct, eq=False):
     """Made when its first command arrives; dropped when it was heard to its end."""
 
@@ -67,6 +81,19 @@ class Utterance(msgspec.Struct, eq=False):
     """It was being spoken already when its session was lost."""
     over: bool = False
     """It failed or was interrupted: what still arrives for it is dropped."""
+    ending: Ending | None = None
+    """Said by the event of `last_sequence`, where it is over."""
+    heard_unix_s: float = 0.0
+    """When its end is heard, by the clock; 0: not all of it was sent."""
+
+    def rewind(self) -> None:
+        """Speak it from its last mark on: it was stopped."""
+        if not self.chunks:
+            return
+        mark = self.clauses[-1]
+        self.start_char, self.start_ms = mark.start_char, mark.offset_ms
+        self.words = [word for word in self.words if word.char_start < mark.start_char]
+        self.sent_ms, self.chunks, self.resumed = mark.offset_ms, 0, True
 
     @property
     def silent(self) -> bool:

@@ -84,9 +84,16 @@ class Writing:
             self._grown()
         return writing
 
-    def flush(self) -> Utterance | None:
-        """Have spoken what is being written, as far as it is."""
+    def named(self, utterance_id: str | None) -> Utterance | None:
+        """What is being written, if it is that one; None: whichever it is."""
         writing = self._state.writing
+        if writing is None or utterance_id not in (None, writing.id):
+            return None
+        return writing
+
+    def flush(self, utterance_id: str | None = None) -> Utterance | None:
+        """Have spoken what is being written, as far as it is."""
+        writing = self.named(utterance_id)
         if writing is not None and not writing.over:
             at = len(writing.text)
             if at and at not in writing.flushes[-1:] and len(writing.flushes) < MAX_FLUSHES:

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from core.conversation.events import schemas
 from core.conversation.journal_store import RESUME_S
-from core.conversation.session import MAX_WAITING
+from core.conversation.playout import GRACE_S
 from core.conversation.speaking import LEAD_MS, TEXT_IDLE_S
+from core.conversation.turns import MAX_WAITING
 from gateway.docs.session_tables import command_markdown, event_markdown, header_markdown
 
 SESSION_PATH: Final = "/api/v1/voice/streaming/stream/{session_id}"
@@ -48,7 +49,7 @@ def session_operation() -> dict[str, Any]:
             _query("audio_encoding", "`hex`, `base64` or `binary`; `hex` if left out."),
             _query("token", "From `POST /api/v1/voice/sessions`. Never a key."),
             _query("resume_token", "From `connection_established`: see Lost and regained."),
-            _query("last_sequence", "The highest `sequence` you got; with `resume_token`."),
+            _query("last_sequence", "The highest `sequence` you got, up to ten digits."),
         ],
         "responses": {"101": {"description": "The session is open"}},
     }
@@ -97,6 +98,7 @@ def protocol_markdown() -> str:
         resume_s=RESUME_S,
         lead_s=f"{LEAD_MS / 1000:g}",
         idle_s=f"{TEXT_IDLE_S:g}",
+        grace_s=f"{GRACE_S:g}",
         codes=f"| closed with | when |\n|---|---|\n{codes}",
     )
 
@@ -121,13 +123,14 @@ and of one whose text a language model writes:
 -> {{"type": "text", "text": "Let me ", "utterance_id": "a"}}
 -> {{"type": "text", "text": "look. One moment", "utterance_id": "a"}}
 <- speech_started, alignment, audio_chunk, audio_chunk ...
--> {{"type": "end"}}            or   {{"type": "interrupt"}}
-<- ... speech_finished         or   interrupted, accepted
+-> {{"type": "end", "utterance_id": "a"}}   or   {{"type": "interrupt"}}
+<- ... speech_finished                    or   interrupted, accepted
 ```
 
-Any command may carry a `command_id` (1 to 64 characters). It comes back in the answer; a command \
-without an answer of its own is acknowledged by `accepted`. Of the last 256 a repeated one is \
-acknowledged again and not carried out twice, except `ping` and `get_stats`.
+Any command may carry a `command_id` (1 to 64 characters). It comes back in the answer; a \
+command without an answer of its own is acknowledged by `accepted`. A command that cannot be \
+carried out is answered by `error` with its `command_id`, where one can be read. Of the last 256 \
+a repeated one is acknowledged again and not carried out twice, except `ping` and `get_stats`.
 
 {commands}
 
@@ -137,13 +140,17 @@ interruption drops leaves a gap.
 {events}
 
 Utterances are spoken in the order they were begun; {waiting} may wait behind the one being \
-spoken, the next gets `session_busy`. One whose text is being written is waited for: `end` it, or \
-what is behind it waits until the text did not grow for {idle_s} s. A streamed utterance is sent \
-{lead_s} s ahead of its hearing; report `playback` where playing began late. After `interrupt` no \
-audio of what was asked before is sent; text that still arrives with the old `utterance_id` is \
-dropped, so give your texts ids. An error with an `utterance_id` ends that utterance, and the next \
-one follows; what still arrives for it is dropped up to `end`. A frame of yours may have 64 KB; an \
-`audio_response` over 900,000 bytes is answered by `frame_too_large`: use `stream`.
+spoken, the next gets `session_busy`. One whose text is being written is waited for: `end` it, \
+or what is behind it waits until the text did not grow for {idle_s} s. A streamed utterance is \
+sent {lead_s} s ahead of its hearing; report `playback` where playing began late. After \
+`interrupt` no audio of what was asked before is sent; text that still arrives with the old \
+`utterance_id` is dropped, so give your texts ids, and name them in `flush` and `end`: a late \
+one of a text that was interrupted then does nothing to the next. An utterance is known for \
+{grace_s} s after it was heard by the clock, for players that are behind: an `interrupt` that \
+names it, or whose offset follows a `playback` of it, tells how much of it was heard, and \
+everything after it as not heard. An error with an `utterance_id` ends that utterance, and the \
+next one follows; what still arrives for it is dropped up to `end`. A frame of yours may have 64 \
+KB; an `audio_response` over 900,000 bytes is answered by `frame_too_large`: use `stream`.
 
 ## Lost and regained
 
@@ -158,18 +165,25 @@ What you did not get is spoken again from the start of the clause it belongs to:
 says from where on to drop what you have of that utterance, and what was asked behind it follows. \
 `texts` says how much the gateway has of each text: write on from there, or give commands a \
 `command_id` and send again those that were not acknowledged. The numbers go on from \
-`last_sequence`. What was interrupted stays so.
+`last_sequence`. What was interrupted stays so. Where an utterance ended by an error or was \
+interrupted and you did not get that event, it comes again, after `connection_established`. An \
+utterance that was sent wholly and is still being heard can be interrupted; how much of it was \
+heard is then `estimated`, unless you say it.
 
 A second connection with the token takes a session over that still lives: the first gets the \
-error `taken_over` and is closed with 4009. Without the token, or with another one, the handshake \
-is refused with 409 as long as the session lives or can be regained. Where nothing is left of it, \
-a new session begins and the error `session_expired` is its second event. Close with 1000 or 1001 \
-where you are done: nothing is kept then.
+error `taken_over` and is closed with 4009; it needs no free place beside the one of the first. \
+A token for one agent or language does not regain a session of another. Without the token, or \
+with another one, the handshake is refused with 409 as long as the session lives or can be \
+regained. Where nothing is left of it, a new session begins and the error `session_expired` is \
+its second event. Close with 1000 or 1001 where you are done: nothing is kept then.
 
 A gateway that is going to end speaks on for a few seconds, stops at the end of a clause, sends \
-`going_away` and closes with 1012: connect again after `retry_after_ms`. While its state database \
-does not answer a session goes on and cannot be regained; `resumable` and `resumability` say so. \
-What is kept are texts and places in them, never audio.
+`going_away` and closes with 1012: connect again after `retry_after_ms`. Until then it takes \
+`interrupt`, `playback`, `ping` and `get_stats`; another command is not acknowledged: send it \
+again in the session that goes on. Where it cannot go on elsewhere (1001) such a command is \
+answered with `busy`. While its state database does not answer a session goes on and cannot be \
+regained; `resumable` and `resumability` say so. What is kept are texts and places in them, \
+never audio.
 
 ## Binary frames
 

@@ -12,13 +12,16 @@
 //
 //     voiceStream.onAudioChunk = (audioData, { utteranceId, offsetMs, durationMs }) => play(audioData);
 //     for await (const token of model) voiceStream.text(token, "answer-1");
-//     voiceStream.end();
+//     voiceStream.end("answer-1");
 //     voiceStream.onInterrupted = ({ spoken_text, remaining_text }) => ...;
-//     voiceStream.interrupt(player.offsetMs); // the listener began to speak
+//     voiceStream.interrupt(player.offsetMs, "answer-1"); // the listener began to speak
 //
 // A session that has streamed something comes back by itself when its connection is lost: commands
 // that were not acknowledged are sent again, and onSpeechResumed({ utterance_id, offset_ms }) says
-// from where on to drop what the player has of an utterance.
+// from where on to drop what the player has of an utterance. What could not be carried out goes to
+// onLost(command, reason): a frame that is too large, and all that was under way where the session
+// ended for good or could not be regained. Of a text of which a piece is lost what follows is lost
+// too, up to its end().
 //
 // Where the gateway has keys, a page gets a `token` from its own server, which asks for it with
 // `POST /api/v1/voice/sessions`; a token opens one session. `renewToken`, which returns a promise of
@@ -28,7 +31,9 @@ const MOST_WAITING = 8; // the gateway takes no more at once
 const HEADER_BYTES = 16;
 const MOST_TRIES = 8; // to come back, within some 25 s
 const LONGEST_WAIT_MS = 4000;
-const NO_RETURN = [1000, 1001, 1008, 4009]; // closed for good
+// Every other code is for good; not every program in JavaScript tells one where a connection broke.
+const RETURNS = [1005, 1006, 1012, 1013, 1014, 4008];
+const NO_PROGRESS = ["connection_established", "resumability", "going_away", "error"];
 
 export class VoiceStreamingClient {
   // baseUrl: of the gateway, else where this file came from; WebSocket: another one than the platform's own.
@@ -58,6 +63,7 @@ export class VoiceStreamingClient {
     this.onInterrupted = () => {}; // ({ utterance_id, spoken_text, remaining_text, offset_ms })
     this.onEvent = () => {}; // (every event that is JSON)
     this.onError = () => {}; // ({ code, message, action, retryable })
+    this.onLost = () => {}; // (command, reason: "frame_too_large", "session_expired" or "closed")
     this.onClosed = () => {}; // (code, reason)
     this._waiting = []; // until the session is there
     this._connected = false;
@@ -70,6 +76,10 @@ export class VoiceStreamingClient {
     this._last = 0; // sequence of the last event
     this._tries = 0;
     this._retryMs = 0;
+    this._resumeToken = null; // stands in no URL, which others may log
+    this._mostBytes = Infinity; // of a frame
+    this._writing = null; // { id }: the text that was not ended yet
+    this._broken = null; // { id, reason }: a text that lost a piece
     this._open();
   }
 
@@ -77,7 +87,10 @@ export class VoiceStreamingClient {
     const query = Object.entries(this._options)
       .filter(([, value]) => value !== undefined && value !== null)
       .map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
-    const socket = new this._WebSocket(this._url + (query.length ? `?${query.join("&")}` : ""));
+    const url = this._url + (query.length ? `?${query.join("&")}` : "");
+    const socket = this._resumeToken
+      ? new this._WebSocket(url, ["seiketsu", `seiketsu.resume.${this._resumeToken}`])
+      : new this._WebSocket(url);
     this._socket = socket;
     socket.binaryType = "arraybuffer";
     socket.onmessage = ({ data }) =>
@@ -95,14 +108,16 @@ export class VoiceStreamingClient {
   }
 
   _comesBack() {
-    return !this._closed && this._streams && this._options.resume_token && this._tries < MOST_TRIES;
+    return !this._closed && this._streams && this._resumeToken && this._tries < MOST_TRIES;
   }
 
   _lost(code, reason) {
     this._connected = false;
-    if (!this._comesBack() || NO_RETURN.includes(code)) {
+    if (!this._comesBack() || (code && !RETURNS.includes(code))) {
       this._closed = true;
-      this._waiting = [];
+      const lost = [...this._sent.values(), ...this._waiting.splice(0)];
+      this._sent.clear();
+      for (const command of lost) this.onLost(command, "closed");
       this.onClosed(code, reason);
       return;
     }
@@ -138,17 +153,22 @@ export class VoiceStreamingClient {
     this._send({ type: "text", text, utterance_id: utteranceId || null });
   }
 
-  flush() {
-    this._send({ type: "flush" });
+  // Nothing happens where another utterance than the named one is being written.
+  flush(utteranceId) {
+    this._send({ type: "flush", utterance_id: utteranceId || null });
   }
 
-  end() {
-    this._send({ type: "end" });
+  end(utteranceId) {
+    this._send({ type: "end", utterance_id: utteranceId || null });
   }
 
-  // Stop everything; playedMs: of the current utterance, where the player knows it.
-  interrupt(playedMs) {
-    this._send({ type: "interrupt", playback_offset_ms: playedMs === undefined ? null : playedMs });
+  // Stop everything; playedMs: of the utterance that is being played, where the player knows it.
+  interrupt(playedMs, utteranceId) {
+    this._send({
+      type: "interrupt",
+      playback_offset_ms: playedMs === undefined ? null : playedMs,
+      utterance_id: utteranceId || null,
+    });
   }
 
   // How far the player is.
@@ -177,7 +197,7 @@ export class VoiceStreamingClient {
     if (command.type === "text" || command.stream) this._streams = true;
     if (this._connected) {
       this._put(command);
-    } else if (this._waiting.length < MOST_WAITING || this._options.resume_token) {
+    } else if (this._waiting.length < MOST_WAITING || this._resumeToken) {
       this._waiting.push(command);
     } else {
       throw new Error("The session is not open yet, and too much is waiting for it.");
@@ -186,27 +206,80 @@ export class VoiceStreamingClient {
 
   // What changes something is kept until it is acknowledged.
   _put(command) {
+    const reason = this._broken && this._broken.reason;
+    if (this._isOfBroken(command)) {
+      this.onLost(command, reason);
+      return;
+    }
     let given = command;
     if (this._streams && command.type !== "ping" && command.type !== "get_stats") {
       this._commands += 1;
       given = { command_id: `auto-${this._commands}`, ...command };
-      this._sent.set(given.command_id, given);
     }
-    this._socket.send(JSON.stringify(given));
+    const frame = JSON.stringify(given);
+    if (bytesOf(frame) > this._mostBytes) {
+      this._lose(command, "frame_too_large");
+      return;
+    }
+    if (given !== command) this._sent.set(given.command_id, given);
+    this._follow(given);
+    this._socket.send(frame);
+  }
+
+  // Which text is being written.
+  _follow(command) {
+    const id = command.utterance_id || null;
+    const writing = this._writing;
+    if (command.type === "text" && (!writing || (id && id !== writing.id))) {
+      this._writing = { id };
+    } else if (command.type === "interrupt") {
+      this._writing = this._broken = null;
+    } else if (command.type === "end" && writing && (!id || id === writing.id)) {
+      this._writing = null;
+    }
+  }
+
+  _lose(command, reason) {
+    if (command.type === "text") {
+      const id = command.utterance_id || (this._writing && this._writing.id);
+      this._broken = { id: id || null, reason };
+    }
+    this.onLost(command, reason);
+  }
+
+  // Whether it goes on with a text of which a piece is missing; the end of that text is the end of it.
+  _isOfBroken(command) {
+    if (!this._broken) return false;
+    const id = command.utterance_id || null;
+    const same = !id || id === this._broken.id;
+    if (command.type === "end" && same) this._broken = null;
+    if (command.type !== "text") return false;
+    if (!same) this._broken = null; // another text begins
+    return same;
   }
 
   _greeted(event) {
     this._connected = true;
-    this._tries = 0;
-    this._options.resume_token = event.resume_token;
-    if (!event.resumed) this._sent.clear();
+    this._resumeToken = event.resume_token;
+    this._mostBytes = event.capabilities.max_frame_bytes;
+    if (!event.resumed) this._begunAnew();
     for (const command of this._sent.values()) this._socket.send(JSON.stringify(command));
     for (const command of this._waiting.splice(0)) this._put(command);
     this.onConnected(event);
   }
 
+  // Nothing of what was asked before is known to the gateway, nor the beginning of a text.
+  _begunAnew() {
+    const lost = [...this._sent.values()];
+    this._sent.clear();
+    if (this._writing) this._broken = { ...this._writing, reason: "session_expired" };
+    this._writing = null;
+    for (const command of lost) this.onLost(command, "session_expired");
+  }
+
   _received(event) {
     this._last = event.sequence;
+    if (!NO_PROGRESS.includes(event.type)) this._tries = 0;
     if (event.command_id) this._sent.delete(event.command_id);
     if (event.type === "connection_established") {
       this._greeted(event);
@@ -243,6 +316,7 @@ export class VoiceStreamingClient {
   _heard(data) {
     const header = new DataView(data, 0, HEADER_BYTES);
     this._last = header.getUint32(4);
+    this._tries = 0;
     if (header.getUint8(0) !== 0x11 || data.byteLength === HEADER_BYTES) return;
     this.onAudioChunk(new Uint8Array(data, HEADER_BYTES), {
       utteranceId: this._spoken[header.getUint32(8)],
@@ -255,6 +329,16 @@ export class VoiceStreamingClient {
 function originOfThisFile() {
   const url = import.meta.url || "";
   return /^https?:/.test(url) ? new URL(url).origin : null;
+}
+
+// Of a text in UTF-8.
+function bytesOf(text) {
+  let bytes = 0;
+  for (const character of text) {
+    const code = character.codePointAt(0);
+    bytes += code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+  }
+  return bytes;
 }
 
 function bytesOfHex(hex) {

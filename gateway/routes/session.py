@@ -6,6 +6,7 @@ a session is closed with are described in `gateway/docs/session.py`.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final
 
@@ -14,7 +15,6 @@ from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
 
-from core.conversation.commands import decode_command
 from core.conversation.events import encode_event, error_event
 from core.conversation.journal import Journal
 from core.conversation.journal_records import restored
@@ -27,7 +27,6 @@ from core.conversation.state import SessionState
 from core.errors import (
     Busy,
     ClientTooSlow,
-    InvalidRequest,
     SeiketsuError,
     SessionExpired,
     SessionInUse,
@@ -41,13 +40,12 @@ from gateway.errors import (
     log_unexpected,
     new_request_id,
 )
-from gateway.handshake import Opening, accept_event, is_session_path, open_session
+from gateway.handshake import Opening, accept_event, fixed, is_session_path, open_session
 from gateway.http import send_reply
+from gateway.session_reading import Reading
 from gateway.session_wire import Close, Wire
 from gateway.websocket import MAX_FRAME_BYTES
 
-MAX_BAD_MESSAGES: Final = 20
-"""Messages in a row that cannot be read; then the session is closed."""
 FINISH_SHARE: Final = 0.75
 """Of SEIKETSU_DRAIN: how long a session may still speak what was asked when the gateway is going to
 end. What is left then is answered with `busy`."""
@@ -108,7 +106,7 @@ async def _serve(
             raise Busy("This gateway is going to end.", retry_after_s=1)
         opening = await open_session(edge, scope)
         connection = _connection(opening)
-        with edge.sessions.enter(connection):
+        with edge.sessions.enter(connection, takes_over=opening.resume_token is not None):
             state, journal = await _begin(edge, opening)
             await wire.send(accept_event(opening))
             wire.accepted = True
@@ -157,6 +155,7 @@ async def _begin(edge: Edge, opening: Opening) -> tuple[SessionState, Journal]:
         state = restored(session_id, tenant, taken.fields, opening.last_sequence)
     except msgspec.MsgspecError as error:
         raise SessionExpired() from error
+    state.config = fixed(state.config, opening)
     return state, Journal(state, taken.hold, journals, key_id, resumed=True)
 
 
@@ -187,12 +186,8 @@ async def _converse(
             await session.refuse(SessionExpired())
         ending = await _read(session, outbox, wire, gateway.session_idle_s)
         if ending is GOING_AWAY:
-            drain_s = gateway.drain_s
-            if await session.hand_over(drain_s * STOP_SHARE, drain_s * CLAUSE_SHARE):
-                ending = HANDED_OVER
-            else:
-                await session.finish(drain_s * FINISH_SHARE)
-        elif ending is TAKEN_OVER:
+            ending = await _leave(session, outbox, wire, gateway.drain_s)
+        if ending is TAKEN_OVER:
             session.silence()
             await session.refuse(TakenOver())
         if ending is not None:
@@ -216,7 +211,7 @@ async def _converse(
 
 async def _read(session: Session, outbox: Outbox, wire: Wire, idle_s: float) -> Close | None:
     """Read commands until the session ends; how it is to be closed, None when the client left."""
-    bad = 0
+    reading = Reading(session.handle, session.refuse)
     while True:
         message = await wire.receive(idle_s)
         if outbox.lost:
@@ -232,19 +227,48 @@ async def _read(session: Session, outbox: Outbox, wire: Wire, idle_s: float) -> 
         if message["type"] != "websocket.receive":
             wire.note_goodbye(message)
             return None
-        try:
-            text = message.get("text")
-            if text is None:
-                raise InvalidRequest("Commands are JSON in text frames; this frame is binary.")
-            command = decode_command(text)
-        except InvalidRequest as error:
-            bad += 1
-            await session.refuse(error)
-            if bad >= MAX_BAD_MESSAGES:
+        if not await reading.take(message):
+            return BAD_MESSAGES
+
+
+async def _leave(session: Session, outbox: Outbox, wire: Wire, drain_s: float) -> Close | None:
+    """Come to the end of a session whose gateway is going to end, and listen meanwhile; as `_read`.
+
+    Raises:
+        ClientLost: the client cannot be reached any more.
+    """
+    reading = Reading(session.handle_leaving, session.refuse)
+    leaving = asyncio.create_task(_bring_to_end(session, drain_s), name="session-leaving")
+    leaving.add_done_callback(lambda _: wire.wake())
+    try:
+        while not leaving.done():
+            if outbox.lost:
+                return None
+            if wire.fenced:
+                return TAKEN_OVER
+            wire.listen_on()
+            message = await wire.receive(drain_s)
+            if message is None:
+                continue
+            if message["type"] != "websocket.receive":
+                wire.note_goodbye(message)
+                return None
+            if not await reading.take(message):
                 return BAD_MESSAGES
-            continue
-        bad = 0
-        await session.handle(command)
+        return TAKEN_OVER if wire.fenced else leaving.result()
+    finally:
+        if leaving.cancel():
+            await asyncio.wait((leaving,))
+        if not leaving.cancelled():
+            leaving.exception()  # that the client is lost is known here too
+
+
+async def _bring_to_end(session: Session, drain_s: float) -> Close:
+    began_s = time.monotonic()
+    if await session.hand_over(drain_s * STOP_SHARE, drain_s * CLAUSE_SHARE):
+        return HANDED_OVER
+    await session.finish(max(0.0, drain_s * FINISH_SHARE - (time.monotonic() - began_s)))
+    return GOING_AWAY
 
 
 async def _not_a_websocket(scope: Scope, send: Send) -> None:

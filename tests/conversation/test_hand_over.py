@@ -178,13 +178,14 @@ async def test_a_text_that_found_no_room_is_not_begun_in_its_middle_elsewhere(
 
 
 async def test_a_session_that_is_closed_leaves_its_texts_to_a_late_write(redis: Redis) -> None:
-    journals = Journals(redis)
-    async with Talking(FakeSpeaker(), keeper=journals) as talk:
-        await talk.say("text", text=TEXT, utterance_id="a", command_id="c")
+    journals, speaker = Journals(redis), FakeSpeaker()
+    speaker.first_after_s = 5.0
+    async with Talking(speaker, keeper=journals) as talk:
+        await talk.say("synthesize", text=TEXT, stream=True, utterance_id="a", command_id="c")
         await talk.until("accepted")
         journal = talk.session._journal
         await redis.delete(journal.hold.key)
-        journal.retry()
+        journal.changed()  # finds it missing, and writes all of it
         journals.part(journal, ended=False)
         await talk.session.aclose()
         await journals.aclose()
