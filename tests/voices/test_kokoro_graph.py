@@ -34,6 +34,7 @@ def reader() -> Mandarin:
     return Mandarin(vocabulary())
 
 
+@pytest.mark.long
 def test_both_parts_together_sound_as_the_model_itself(
     model: bytes, measured: KokoroNet, reader: Mandarin
 ) -> None:

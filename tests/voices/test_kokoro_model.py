@@ -93,6 +93,7 @@ def test_damage_behind_an_unchanged_time_is_found_on_a_close_look(
     assert same(kept(data_dir, trust=False)[1], kept(made)[1])
 
 
+@pytest.mark.long
 def test_broken_stamps_are_as_none(data_dir: Path) -> None:
     (stamps,) = (data_dir / "kokoro").glob("*.json")
     for text in ("", "[]", "{", '[{"name": "../x"}]'):
@@ -123,6 +124,7 @@ def start(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.long
 def test_children_that_start_at_once_make_them_once(tmp_path: Path) -> None:
     children = [start(str(tmp_path)) for _ in range(3)]
     said = [child.communicate(timeout=50) for child in children]
