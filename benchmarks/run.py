@@ -47,7 +47,7 @@ class Size(msgspec.Struct, frozen=True):
 
 
 FULL: Final = Size(8, 4000, languages.Size(200, 30, 200), 9, 2.0, 100, 11)
-CI: Final = Size(4, 1500, languages.Size(30, 4, 40), 5, 1.0, 48, 3)
+CI: Final = Size(4, 1500, languages.Size(24, 3, 40), 5, 1.0, 44, 3)
 
 
 async def measure(size: Size, limits: Budgets) -> list[Row]:
