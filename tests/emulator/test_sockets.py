@@ -246,7 +246,8 @@ async def test_an_id_used_again_before_its_end_is_another_context(
     assert sum(bool(frame["isFinal"]) for frame in frames) == 2
     assert client.close_code == 1000
     (socket,) = await settled(emulator)
-    assert (socket.opened, socket.most_active, socket.closed_by) == (2, 2, "emulator")
+    # Whether they overlap is the scheduler's: the first may be spoken before the second is read.
+    assert (socket.opened, socket.ended, socket.closed_by) == (2, 2, "emulator")
 
 
 async def test_closing_the_socket_finishes_every_context(
