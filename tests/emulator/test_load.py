@@ -140,7 +140,10 @@ async def test_clips_fit_the_length_and_cost_next_to_nothing() -> None:
         assert each_ms < 40
 
 
-@pytest.mark.parametrize("output_format", ["mp3_44100_128", "ulaw_8000"])
+@pytest.mark.parametrize(
+    "output_format",
+    ["mp3_44100_128", "ulaw_8000", pytest.param("alaw_8000", marks=pytest.mark.long)],
+)
 async def test_clips_in_other_formats(output_format: str) -> None:
     async with (
         EmulatorProcess("--audio", "clips", "--latency", "none") as emulator,

@@ -245,7 +245,7 @@ _MANY = settings(
     suppress_health_check=[HealthCheck.too_slow],
     derandomize=True,
 )
-_SOME = settings(max_examples=400, deadline=None, derandomize=True)
+_SOME = settings(max_examples=1_000, deadline=None, derandomize=True)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -77,7 +77,7 @@ def covered(text: str, segments: list[SpokenSegment]) -> list[str]:
     ]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(text=mixed, language=st.sampled_from(LANGUAGES), max_chars=st.sampled_from([60, 120, 240]))
 def test_every_segment_leads_back_to_the_callers_text(
     text: str, language: Language, max_chars: int

@@ -191,7 +191,7 @@ def test_no_text_is_too_odd(hibari: Hibari, text: str) -> None:
     check(clean, passages_of(hibari, clean))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.one_of(
         st.text(max_size=60),
