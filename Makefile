@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 RUN := $(VENV)/.installed-run
 TEST := $(VENV)/.installed-test
 
+# Tests start some hundreds of processes: without it each would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test beside alone long check bench load sessions lint docs lock clean
 
@@ -17,7 +20,8 @@ run: $(RUN)  ## Install what is needed, start everything, speak a greeting; Ctrl
 test: beside alone  ## Install what tests need and run them all.
 
 beside: $(TEST)
-	$(BIN)/pytest -m "not alone and not long" --numprocesses=2 --dist=loadfile
+	$(BIN)/pytest -m "not alone and not long" --numprocesses=2 --dist=loadfile \
+		--no-loadscope-reorder
 
 # What measures time of the clock; after the others, also where make runs targets side by side.
 alone: beside
@@ -27,7 +31,8 @@ long: $(TEST)  ## What is too long for CI: more formats, profiles and faults, an
 	$(BIN)/pytest -m long
 	SEIKETSU_LIVE=full SEIKETSU_RESUME_SESSIONS=100 SEIKETSU_FUZZ=20000 SEIKETSU_TEXTS=2400 \
 		$(BIN)/pytest tests/e2e/test_live.py tests/e2e/test_live_faults.py \
-		tests/e2e/test_resume.py tests/gateway/test_session_fuzz.py tests/text/test_normalise.py
+		tests/e2e/test_resume.py tests/e2e/test_sequences.py \
+		tests/gateway/test_session_fuzz.py tests/text/test_normalise.py
 
 check: $(TEST)  ## What CI runs: format, lint, types, import contracts, tests, budgets.
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint beside

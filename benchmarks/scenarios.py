@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
+from benchmarks.emulator.latency import FLASH_FIRST_S
 from benchmarks.emulator.process import EmulatorProcess
 from benchmarks.hammer import hammer, request_bytes
 from benchmarks.listener import Heard, listen
@@ -220,34 +222,37 @@ async def _bare_server(audio: bytes) -> AsyncIterator[int]:
 
 _WARM_PAIRS: Final = 10
 """The first open the connections and load what both programs need."""
+_EVERY_S: Final = FLASH_FIRST_S / 1.5
+"""From one request to the next: the emulator's first byte comes half-way between two of them, so
+that neither the beginning of a request nor its first byte meets that of another."""
 
 
 async def added_first_byte(stack: Stack, emulator: EmulatorProcess, *, pairs: int) -> Ratio:
     """First audio through the gateway, and straight from the emulator, in turn."""
-    ours: list[float] = []
-    theirs: list[float] = []
     url = f"{emulator.url}/v1/text-to-speech/{VOICE}/stream?output_format=pcm_24000"
     texts = [f"{text.split('.')[0]}." for text in phrases(pairs + _WARM_PAIRS, seed=5)]
     async with aiohttp.ClientSession() as http:
-        for text in texts:
-            direct = await listen(
-                http,
-                "POST",
-                url,
-                json={"text": text, "model_id": MODEL},
-                headers={"xi-api-key": EMULATOR_KEY},
-            )
-            through = await listen(
-                http,
-                "POST",
-                stack.base_url + STREAM,
-                json=body_of(text, format="pcm", enable_caching=False),
-            )
-            if through.headers.get("x-provider") != "elevenlabs":
-                raise RuntimeError(f"not the asked voice: {through.headers}")
-            for heard, into in ((through, ours), (direct, theirs)):
-                first = heard.listening("pcm_24000").first_audio_ms
-                if first is None:
-                    raise RuntimeError("nothing audible")
-                into.append(first)
-    return Ratio(ours[_WARM_PAIRS:], theirs[_WARM_PAIRS:])
+
+        async def direct(text: str) -> Heard:
+            body, headers = {"text": text, "model_id": MODEL}, {"xi-api-key": EMULATOR_KEY}
+            return await listen(http, "POST", url, json=body, headers=headers)
+
+        async def through(text: str) -> Heard:
+            body = body_of(text, format="pcm", enable_caching=False)
+            return await listen(http, "POST", stack.base_url + STREAM, json=body)
+
+        async with asyncio.TaskGroup() as group:
+            began_s = time.monotonic()
+            asked: list[asyncio.Task[Heard]] = []
+            for text, ask in itertools.product(texts, (direct, through)):
+                await asyncio.sleep(began_s + len(asked) * _EVERY_S - time.monotonic())
+                asked.append(group.create_task(ask(text)))
+    heard = [task.result() for task in asked[2 * _WARM_PAIRS :]]
+    for one in heard[1::2]:
+        if one.headers.get("x-provider") != "elevenlabs":
+            raise RuntimeError(f"not the asked voice: {one.headers}")
+    times = [one.listening("pcm_24000").first_audio_ms for one in heard]
+    firsts = [first for first in times if first is not None]
+    if len(firsts) < len(times):
+        raise RuntimeError("nothing audible")
+    return Ratio(ours=firsts[1::2], theirs=firsts[::2])

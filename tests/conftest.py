@@ -1,5 +1,5 @@
 """What every test may use: real Redis servers, the voice server, free ports, and a check for tasks
-that a test left running."""
+that a test left running; and the order of the files."""
 
 from __future__ import annotations
 
@@ -10,19 +10,49 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import blockbuster
 import pytest
+from redis.asyncio import Redis
 
 from core.embedded import EmbeddedRedis, Role
 from core.redis import open_redis
 from core.sockets import private_directory, socket_path
 
+if TYPE_CHECKING:  # it takes a while, and few need it
+    from tests.recogniser import Recogniser
+
 T = TypeVar("T")
 
 os.putenv("ORT_DISABLE_TELEMETRY", "1")
 """onnxruntime would keep a file about this machine in the home directory."""
+
+
+LONGEST_FIRST = (
+    "voices/test_pitch.py",
+    "voices/test_server.py",
+    "workers/test_processes.py",
+    "supervisor/test_up.py",
+    "voices/test_pico_commands.py",
+    "voices/test_kokoro.py",
+    "commands/test_commands.py",
+    "e2e/test_languages.py",
+    "e2e/test_resume.py",
+    "emulator/test_load.py",
+    "voices/test_hibari.py",
+    "providers/test_elevenlabs_http.py",
+    "voices/test_pico.py",
+    "e2e/test_malformed.py",
+)
+"""Files that take ten seconds or more."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first: begun last, one would be waited for by the other process."""
+    here = Path(__file__).parent
+    places = {here / name: place for place, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.path, len(places)))
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +138,14 @@ def _complete(work: Coroutine[Any, Any, T]) -> T:
         loop.close()
 
 
+@pytest.fixture
+async def state(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
+    """A client of the state database."""
+    client = open_redis(redis_state.url, timeout_s=2.0, max_connections=16)
+    yield client
+    await client.aclose()
+
+
 async def _make_ready(server: EmbeddedRedis) -> None:
     if server.child is not None and server.running:
         server.child.signal(signal.SIGCONT)
@@ -133,6 +171,14 @@ def voice_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield where
     finally:
         _complete(server.stop())
+
+
+@pytest.fixture(scope="session")
+def recogniser() -> Recogniser:
+    """The recogniser, loaded once."""
+    from tests.recogniser import Recogniser
+
+    return Recogniser()
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def _fitting(text: str, language: Language, max_chars: int) -> list[tuple[int, i
 def _through(cleaned: Mapped, start: int, spoken: Mapped, first: int, last: int) -> Sequence[int]:
     """The places in the caller's text of `spoken.text[first:last]`, and where it ends."""
     if isinstance(cleaned.offsets, range) and isinstance(spoken.offsets, range):
-        return range(start + first, start + last + 1)
+        return cleaned.offsets[start + first : start + last + 1]
     places = (*spoken.offsets[first:last], _end(spoken, last))
     return array("I", [cleaned.offsets[start + at] for at in places])
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from benchmarks.emulator.process import EmulatorProcess
 from gateway.commands.base import CommandFailed
@@ -23,13 +25,31 @@ from gateway.commands.upstream import (
 from tests.commands.conftest import Seiketsu
 
 KEY = "sk_" + "7" * 48
+in_one_loop = pytest.mark.asyncio(loop_scope="module")
 
 
-async def test_the_same_service_answers_the_same_and_it_costs_little() -> None:
-    async with EmulatorProcess("--key", KEY, "--close-ms", "20") as provider:
-        url, made = f"{provider.url}/v1", calls(VOICE)
-        first, second = await record(url, KEY, made), await record(url, KEY, made)
-        spoken, sockets = await provider.calls(), await provider.sockets()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def running() -> AsyncIterator[EmulatorProcess]:
+    """It answers at once: no time is compared."""
+    async with EmulatorProcess("--key", KEY, "--latency", "none", "--close-ms", "20") as started:
+        yield started
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def provider(running: EmulatorProcess) -> EmulatorProcess:
+    await running.clear_faults()
+    await running.clear_calls()
+    await running.clear_sockets()
+    return running
+
+
+@in_one_loop
+async def test_the_same_service_answers_the_same_and_it_costs_little(
+    provider: EmulatorProcess,
+) -> None:
+    url, made = f"{provider.url}/v1", calls(VOICE)
+    first, second = await record(url, KEY, made), await record(url, KEY, made)
+    spoken, sockets = await provider.calls(), await provider.sockets()
     for name, answer in first.items():
         assert differences(answer, second[name]) == [], name
     assert (first["wrong voice"].error_code, first["wrong key"].status) == ("voice_not_found", 400)
@@ -48,24 +68,27 @@ async def test_the_same_service_answers_the_same_and_it_costs_little() -> None:
     assert 0 < sum(spent) <= MOST_CREDITS
 
 
+@in_one_loop
 async def test_where_the_service_differs_is_told_call_by_call(
-    command: Seiketsu, clean_environment: dict[str, str], tmp_path: Path
+    provider: EmulatorProcess,
+    command: Seiketsu,
+    clean_environment: dict[str, str],
+    tmp_path: Path,
 ) -> None:
     file = tmp_path / "recorded.json"
-    async with EmulatorProcess("--key", KEY) as provider:
-        await provider.set_faults(
-            {"kind": "truncate", "routes": ["stream"]},
-            {"kind": "broken_json", "routes": ["stream/with-timestamps"]},
-            {"kind": "reset", "routes": ["models"]},
-            {"kind": "close", "routes": ["multi-stream-input"], "code": 1012, "after_frames": 1},
-        )
-        settings = {
-            **clean_environment,
-            "ELEVEN_LABS_API_KEY": KEY,
-            "ELEVEN_LABS_BASE_URL": f"{provider.url}/v1",
-        }
-        words = ("verify-upstream", "--json", "--out", str(file))
-        said = await asyncio.to_thread(command, *words, env=settings)
+    await provider.set_faults(
+        {"kind": "truncate", "routes": ["stream"]},
+        {"kind": "broken_json", "routes": ["stream/with-timestamps"]},
+        {"kind": "reset", "routes": ["models"]},
+        {"kind": "close", "routes": ["multi-stream-input"], "code": 1012, "after_frames": 1},
+    )
+    settings = {
+        **clean_environment,
+        "ELEVEN_LABS_API_KEY": KEY,
+        "ELEVEN_LABS_BASE_URL": f"{provider.url}/v1",
+    }
+    words = ("verify-upstream", "--json", "--out", str(file))
+    said = await asyncio.to_thread(command, *words, env=settings)
     assert said.code == 1, said.err
     found = {one["call"]: " ".join(one["differences"]) for one in said.json["calls"]}
     assert "end of the reply" in found["stream"]
@@ -98,20 +121,25 @@ def test_shapes_tell_names_and_kinds_alone() -> None:
     assert shape_of(tree) == {"a": [{"b": "number", "c": "text"}], "d": "bool", "e": None}
 
 
+@in_one_loop
 @pytest.mark.parametrize(
     ("key", "state", "said"), [(KEY, "ok", "creator"), ("sk_" + "8" * 48, "wrong", "refuses")]
 )
 async def test_the_doctor_asks_the_provider_what_costs_nothing(
-    key: str, state: str, said: str, command: Seiketsu, clean_environment: dict[str, str]
+    provider: EmulatorProcess,
+    key: str,
+    state: str,
+    said: str,
+    command: Seiketsu,
+    clean_environment: dict[str, str],
 ) -> None:
-    async with EmulatorProcess("--key", KEY) as provider:
-        env = {
-            **clean_environment,
-            "ELEVEN_LABS_API_KEY": key,
-            "ELEVEN_LABS_BASE_URL": f"{provider.url}/v1",
-        }
-        told = await asyncio.to_thread(command, "doctor", "--json", env=env)
-        assert await provider.calls() == []
+    env = {
+        **clean_environment,
+        "ELEVEN_LABS_API_KEY": key,
+        "ELEVEN_LABS_BASE_URL": f"{provider.url}/v1",
+    }
+    told = await asyncio.to_thread(command, "doctor", "--json", env=env)
+    assert await provider.calls() == []
     (found,) = [check for check in told.json["checks"] if check["name"] == "provider"]
     assert found["state"] == state
     assert said in found["found"]

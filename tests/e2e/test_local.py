@@ -29,12 +29,6 @@ async def stack() -> AsyncIterator[Stack]:
         yield opened
 
 
-@pytest_asyncio.fixture(loop_scope="module")
-async def http() -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession() as session:
-        yield session
-
-
 def body(text: str, **fields: Any) -> dict[str, Any]:
     return {"text": text, "voice_agent_id": "agent_123", "language": "en"} | fields
 
@@ -49,9 +43,8 @@ async def whole(
 
 
 async def test_a_recogniser_hears_what_was_written(
-    stack: Stack, http: aiohttp.ClientSession
+    stack: Stack, http: aiohttp.ClientSession, recogniser: Recogniser
 ) -> None:
-    recogniser = await asyncio.to_thread(Recogniser)
     heard_texts: list[str] = []
     for text in SENTENCES:
         heard = await listen(http, "POST", stack.base_url + STREAM, json=body(text))

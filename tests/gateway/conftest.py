@@ -31,12 +31,12 @@ async def start(redis_state: EmbeddedRedis, box: Box) -> Iterator[Start]:  # typ
     """Serve the gateway with these fields of `GatewaySettings`."""
     running: list[Gateway] = []
 
-    def serve(*, request_timeout_s: float = 10.0, **fields: object) -> Gateway:
+    def serve(**fields: object) -> Gateway:
         settings = Settings(
             gateway=GatewaySettings(**fields),  # type: ignore[arg-type]
             redis=RedisSettings(state_url=redis_state.url),
         )
-        gateway = Gateway(settings, box.factory(), request_timeout_s=request_timeout_s)
+        gateway = Gateway(settings, box.factory())
         running.append(gateway.__enter__())
         return gateway
 

@@ -11,7 +11,6 @@ from redis.asyncio import Redis
 from core.embedded import EmbeddedRedis
 from core.job_store import JobStore
 from core.jobs import ItemResult, JobRef, JobSpec, Lease
-from core.redis import open_redis
 from core.settings import JobSettings
 from tests.gateway.conftest import Start
 from tests.gateway.server import Gateway
@@ -21,13 +20,6 @@ SPOKEN = ItemResult("done", "the-id", 400, False, 0.97, "local", False, 3, 12.5)
 FAILED = ItemResult(
     "failed", error_code="text_empty", error_message="Nothing to say.", error_action="Say it."
 )
-
-
-@pytest.fixture
-async def state(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
-    client = open_redis(redis_state.url, timeout_s=2.0, max_connections=4)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture

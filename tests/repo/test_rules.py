@@ -11,6 +11,7 @@ from typing import TypeGuard
 
 import pytest
 
+from tests.conftest import LONGEST_FIRST
 from tests.repo.tables import README, TABLES, with_tables
 
 MAX_LINES = 400
@@ -43,6 +44,10 @@ def test_files_are_small(tracked: list[Path], repository: Path) -> None:
         if (lines := _read(path).count("\n")) > MAX_LINES
     }
     assert not long
+
+
+def test_the_files_that_are_run_first_are_there(repository: Path) -> None:
+    assert [name for name in LONGEST_FIRST if not (repository / "tests" / name).is_file()] == []
 
 
 def test_only_the_settings_read_the_environment(repository: Path) -> None:

@@ -97,11 +97,13 @@ def test_so_does_any_text_at_all(text: str, language: Language) -> None:
         ("Hi.  It costs\n$3.50 a\u200b day now.\n\nCall us soon.", "en", "Call"),
         ("Cuesta 1.250,50 € al mes.  ¿Le interesa el piso?", "es", "¿Le"),
         ("总价是350.5万元。您想什么时候来看？", "zh", "您想"),
+        (" Thank you very much for your call. Shall we see the house?", "en", "Shall"),
     ],
 )
 def test_a_segment_says_where_it_begins(text: str, language: Language, second: str) -> None:
     segments = list(spoken_segments(clean(text), language, max_chars=240))
-    assert [segment.source_offsets[0] for segment in segments] == [0, text.index(second)]
+    first = len(text) - len(text.lstrip())
+    assert [segment.source_offsets[0] for segment in segments] == [first, text.index(second)]
     assert segments[-1].source_offsets[-1] == len(text)
 
 

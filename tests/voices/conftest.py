@@ -10,13 +10,6 @@ import pytest
 from core.providers.local import LocalProvider
 from core.voices.hibari import Hibari
 from core.voices.registry import EngineOptions
-from tests.recogniser import Recogniser
-
-
-@pytest.fixture(scope="session")
-def recogniser() -> Recogniser:
-    """The recogniser, loaded once."""
-    return Recogniser()
 
 
 @pytest.fixture(scope="session")

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 from redis.asyncio import Redis
 
-from core.embedded import EmbeddedRedis
 from core.job_store import JobStore
 from core.job_upkeep import JobUpkeep
-from core.redis import open_redis
 from core.results import ResultStore
 from core.settings import JobSettings
-
-
-@pytest.fixture
-async def state(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
-    client = open_redis(redis_state.url, timeout_s=2.0, max_connections=16)
-    yield client
-    await client.aclose()
 
 
 @pytest.fixture
