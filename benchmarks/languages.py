@@ -71,7 +71,7 @@ async def measure(stack: Stack, limits: Budgets, size: Size) -> list[Row]:
             "en first audio p95 while two zh streams run, over without any",
             ratio,
             limits.ratios.english_p95_beside_mandarin,
-            f"{ratio:.2f} (ms p50 / p95 / p99: {summary(beside)} over {summary(alone)})",
+            f"{ratio:.2f} (ms: {summary(beside)} over {summary(alone)})",
         )
     )
     return rows
@@ -80,7 +80,7 @@ async def measure(stack: Stack, limits: Budgets, size: Size) -> list[Row]:
 def _rows(what: str, times: Times, p50_limit: float) -> list[Row]:
     return [
         at_most(
-            f"{what}: first audio, ms p50 / p95 / p99",
+            f"{what}: first audio, ms",
             percentile(times.first_audio_ms, 0.5),
             p50_limit,
             summary(times.first_audio_ms),

@@ -22,7 +22,7 @@ from benchmarks.formats import costs_table, format_costs
 from benchmarks.report import Row, at_least, at_most, report, section_of, with_section
 from benchmarks.sessions_load import run_on
 from benchmarks.stack import open_stack
-from benchmarks.stats import percentile, summary
+from benchmarks.stats import percentile, summary, tail
 
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 DIRECT_MS: Final = 2.1
@@ -46,8 +46,8 @@ class Size(msgspec.Struct, frozen=True):
     format_runs: int
 
 
-FULL: Final = Size(8, 4000, languages.Size(200, 30, 200), 9, 2.0, 100, 11)
-CI: Final = Size(4, 1500, languages.Size(24, 3, 40), 5, 1.0, 44, 3)
+FULL: Final = Size(40, 4000, languages.Size(200, 30, 200), 9, 2.0, 100, 11)
+CI: Final = Size(4, 2000, languages.Size(24, 3, 40), 5, 1.0, 44, 3)
 
 
 async def measure(size: Size, limits: Budgets) -> list[Row]:
@@ -62,8 +62,8 @@ async def measure(size: Size, limits: Budgets) -> list[Row]:
         times = await scenarios.cached(stack, requests=size.cached_requests, concurrent=8)
         rows += [
             at_most(
-                "cached, 8 at once: first audio, ms p50 / p95 / p99",
-                percentile(times.first_audio_ms, 0.99),
+                "cached, 8 at once: first audio, ms",
+                tail(times.first_audio_ms),
                 limits.first_audio_ms.cached_p99,
                 summary(times.first_audio_ms),
             ),
@@ -126,13 +126,13 @@ def cold_rows(times: scenarios.Times, limits: Budgets) -> list[Row]:
     asked = times.providers.get("elevenlabs", 0) / max(1, len(times.first_audio_ms))
     return [
         at_most(
-            "cold, 50 at once: whole reply, ms p50 / p95 / p99",
+            "cold, 50 at once: whole reply, ms",
             percentile(times.whole_reply_ms, 0.95),
             limits.whole_reply_ms.cold_50_p95,
             summary(times.whole_reply_ms),
         ),
         at_most(
-            "cold, 50 at once: first audio, ms p50 / p95 / p99 (worst is gated)",
+            "cold, 50 at once: first audio, ms (the worst is gated)",
             max(times.first_audio_ms),
             limits.first_audio_ms.promise,
             f"{summary(times.first_audio_ms)}, worst {max(times.first_audio_ms):.0f}",

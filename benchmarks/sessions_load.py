@@ -28,13 +28,14 @@ ENVIRONMENT: Final = {
     "ELEVEN_LABS_PLAN": "enterprise",
     "SEIKETSU_MAX_REQUESTS": "1000",
     "SEIKETSU_MEMORY_CACHE_BYTES": str(MEMORY_BYTES),
+    "SEIKETSU_TRIM_EVERY": "10",
 }
 _OPENING: Final = 50
 """Handshakes at once."""
 _LAST_S: Final = 15.0
 """How long turns may still go on after the last one was asked."""
-_QUIET_S: Final = 2.0
-"""Until memory is measured."""
+_QUIET_S: Final = 12.0
+"""Until memory is measured: what is free has gone back to the system by then."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -115,6 +116,8 @@ async def _warm(stack: Stack, load: Load) -> None:
 
 async def _hold(stack: Stack, http: aiohttp.ClientSession, load: Load, found: Found) -> None:
     gateway = psutil.Process(stack.gateway_pid)
+    if load.memory:
+        await asyncio.sleep(_QUIET_S)
     found.rss_before = gateway.memory_info().rss
     talkers = [
         Talker(talk, found.turns.append) for talk in talks(load.sessions, load.seconds, load.seed)

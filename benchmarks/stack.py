@@ -25,6 +25,7 @@ from gateway.greeting import wait_until_ready
 from gateway.server import open_listener
 
 EMULATOR_KEY: Final = "emulator-key"
+_COMMAND: Final = "gateway.cli"
 _READY_S: Final = 30.0
 _STOP_S: Final = 12.0
 
@@ -32,7 +33,13 @@ _STOP_S: Final = 12.0
 class Stack:
     """What runs, and the handles to disturb it. Open it with `open_stack`."""
 
-    def __init__(self, directory: Path, env: Mapping[str, str], voices: VoiceServerProcess) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        env: Mapping[str, str],
+        voices: VoiceServerProcess,
+        command: str = _COMMAND,
+    ) -> None:
         self.state = EmbeddedRedis("state", directory)
         self.cache = EmbeddedRedis("cache", directory, max_memory_bytes=128 * 1024 * 1024)
         self.emulator: EmulatorProcess | None = None
@@ -40,6 +47,7 @@ class Stack:
         self.log = directory / "gateway.log"
         self._directory = directory
         self._env = dict(env)
+        self._command = command
         self._gateway: Child | None = None
         self.voices = voices
 
@@ -74,7 +82,7 @@ class Stack:
         """Start the gateway on a port of the system's choice and wait until it is ready."""
         with open_listener("127.0.0.1", 0) as listener, self.log.open("ab") as output:
             descriptor = listener.fileno()
-            command = [sys.executable, "-m", "gateway.cli", "serve", "--fd", str(descriptor)]
+            command = [sys.executable, "-m", self._command, "serve", "--fd", str(descriptor)]
             self._gateway = Child(command, env=self.env, pass_fds=[descriptor], output=output)
             self.base_url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         await wait_until_ready(self.base_url, _READY_S)
@@ -101,18 +109,20 @@ async def open_stack(
     env: Mapping[str, str] | None = None,
     voice_processes: int = 2,
     slow_voice_processes: int = 0,
+    command: str = _COMMAND,
 ) -> AsyncIterator[Stack]:
     """Start everything and wait until it is ready; leaving the block ends all of it.
 
     `slow_voice_processes` speak Mandarin; without any it is not spoken here.
 
     `emulator` holds its command-line options; `None` starts none, and the local voice is alone.
+    `command` is the module that is the `seiketsu` command, or does what it does and more.
     """
     with tempfile.TemporaryDirectory(prefix="sk-") as directory:
         voices = VoiceServerProcess(
             Path(directory) / "voices.sock", voice_processes, slow_processes=slow_voice_processes
         )
-        stack = Stack(Path(directory), env or {}, voices)
+        stack = Stack(Path(directory), env or {}, voices, command)
         async with AsyncExitStack() as closing:
             closing.push_async_callback(stack.cache.stop)
             closing.push_async_callback(stack.state.stop)

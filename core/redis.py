@@ -8,9 +8,10 @@ so that it may be a cluster.
 from __future__ import annotations
 
 from typing import Final
+from urllib.parse import urlsplit
 
 from redis.asyncio import Redis
-from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -54,6 +55,8 @@ class Keys:
       (`core.conversation.journal_scripts`) | 40 s after its last sign of life; not beyond its end |
     | `process` | state | what a gateway or a worker is and has (`ProcessReport`) | 5 s |
     | `processes` | state | names of the processes seen lately | an hour |
+    | `sessions` | state | a tenant's open sessions in one process: `OpenSession` by number, and
+      under no number how often it was written | 5 s |
     | `signing-key` | state | the key that signs `audio_url`s | for good |
     """
 
@@ -148,6 +151,11 @@ class Keys:
         return f"{_PREFIX}:{_INSTALLATION}:processes"
 
     @staticmethod
+    def sessions(tenant: str, process: str) -> str:
+        """A tenant's open sessions in one gateway process."""
+        return _key(tenant, "sessions", process)
+
+    @staticmethod
     def signing_key() -> str:
         """The key that signs `audio_url`s, shared by the gateways of an installation."""
         return f"{_PREFIX}:{_INSTALLATION}:signing-key"
@@ -158,6 +166,18 @@ def _key(tenant: str, kind: str, name: str) -> str:
     if not tenant or tenant == _INSTALLATION or any(c in tenant for c in ":{}"):
         raise ValueError("A tenant's name is not empty, not `-`, and holds none of `:{}`.")
     return f"{_PREFIX}:{tenant}:{kind}:{name}"
+
+
+def can_be_opened(url: str) -> bool:
+    """Whether `open_redis` can make something of a URL; nothing is asked."""
+    try:
+        read, parts = parse_url(url), urlsplit(url)
+    except ValueError:
+        return False
+    if parts.scheme == "unix":
+        return bool(read.get("path"))
+    # What is not a number after the host is passed over, and would be database 0.
+    return not parts.path.strip("/").strip("0123456789")
 
 
 def open_redis(url: str, *, timeout_s: float, max_connections: int) -> Redis:

@@ -25,6 +25,7 @@ from core.cache.shared import SharedTier
 from core.cache.tiered import SpeechCache
 from core.embedded import with_default_places
 from core.errors import ProviderError
+from core.heap import trimmed
 from core.phrases import PhraseStore
 from core.providers import elevenlabs
 from core.providers.base import SpeechProvider
@@ -153,6 +154,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
             settings.redis.timeout_s * _WRITE_TIMEOUTS,
             _CACHE_CONNECTIONS,
         )
+        await stack.enter_async_context(trimmed(settings.trim_every_s))
         codecs = await stack.enter_async_context(CodecPool())
         cache = SpeechCache(
             MemoryTier(settings.cache.memory_bytes),

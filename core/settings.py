@@ -124,6 +124,9 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     """SEIKETSU_API_KEYS: accepted keys, separated by commas, each `KEY` or `TENANT:KEY`."""
     max_body_bytes: int = 64 * 1024
     """SEIKETSU_MAX_BODY_BYTES: largest request body, in bytes."""
+    request_timeout_s: float = 10.0
+    """SEIKETSU_REQUEST_TIMEOUT: longest time a whole request may take to arrive, the handshake of a
+    session too, in seconds; then the connection is closed."""
     max_requests: int = 400
     """SEIKETSU_MAX_REQUESTS: synthesis requests under way in one process; the next is refused."""
     send_stall_s: float = 30.0
@@ -136,6 +139,10 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     session_idle_s: float = 600.0
     """SEIKETSU_SESSION_IDLE: a session that nobody sends anything in is closed after this, in
     seconds."""
+    session_queue: int = 8
+    """SEIKETSU_SESSION_QUEUE: texts of one session that may wait behind the one being spoken."""
+    max_frame_bytes: int = 64 * 1024
+    """SEIKETSU_MAX_FRAME_BYTES: largest message from a session's client, in bytes."""
     signing_key: str = ""
     """SEIKETSU_SIGNING_KEY: signs audio links; empty: made once and kept in the state database."""
     drain_s: float = 8.0
@@ -188,6 +195,9 @@ class Settings(msgspec.Struct, frozen=True):
     """SEIKETSU_DATA_DIR: sockets and our own databases."""
     log_level: str = "info"
     """SEIKETSU_LOG_LEVEL: debug, info, warning or error."""
+    trim_every_s: float = 30.0
+    """SEIKETSU_TRIM_EVERY: seconds between two times that free memory is given back to the system;
+    0: never."""
     gateway: GatewaySettings = msgspec.field(default_factory=GatewaySettings)
     speech: SpeechSettings = msgspec.field(default_factory=SpeechSettings)
     upstream: UpstreamSettings = msgspec.field(default_factory=UpstreamSettings)
@@ -209,15 +219,19 @@ _MS_FIELDS = {"SEIKETSU_CACHE_TIMEOUT_MS", "SEIKETSU_STATE_TIMEOUT_MS"}
 VARIABLES: dict[str, tuple[str, str]] = {
     "SEIKETSU_DATA_DIR": ("", "data_dir"),
     "SEIKETSU_LOG_LEVEL": ("", "log_level"),
+    "SEIKETSU_TRIM_EVERY": ("", "trim_every_s"),
     "SEIKETSU_HOST": ("gateway", "host"),
     "SEIKETSU_PORT": ("gateway", "port"),
     "SEIKETSU_API_KEYS": ("gateway", "api_keys"),
     "SEIKETSU_MAX_BODY_BYTES": ("gateway", "max_body_bytes"),
+    "SEIKETSU_REQUEST_TIMEOUT": ("gateway", "request_timeout_s"),
     "SEIKETSU_MAX_REQUESTS": ("gateway", "max_requests"),
     "SEIKETSU_SEND_STALL": ("gateway", "send_stall_s"),
     "SEIKETSU_MAX_SESSIONS": ("gateway", "max_sessions"),
     "SEIKETSU_MAX_SESSIONS_PER_KEY": ("gateway", "max_sessions_per_key"),
     "SEIKETSU_SESSION_IDLE": ("gateway", "session_idle_s"),
+    "SEIKETSU_SESSION_QUEUE": ("gateway", "session_queue"),
+    "SEIKETSU_MAX_FRAME_BYTES": ("gateway", "max_frame_bytes"),
     "SEIKETSU_SIGNING_KEY": ("gateway", "signing_key"),
     "SEIKETSU_DRAIN": ("gateway", "drain_s"),
     "SEIKETSU_DRAIN_NOTICE": ("gateway", "drain_notice_s"),

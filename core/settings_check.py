@@ -28,6 +28,7 @@ PLAN_CONCURRENCY: Final[dict[str, int]] = {
 
 _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "SEIKETSU_PORT": (0, 65535),
+    "SEIKETSU_TRIM_EVERY": (0, 24 * 3600),
     "VOICE_RESPONSE_TIMEOUT_MS": (100, 60_000),
     "SEIKETSU_MAX_TEXT_CHARS": (1, 100_000),
     "SEIKETSU_MAX_SEGMENT_CHARS": (40, 5_000),
@@ -53,6 +54,9 @@ _LIMITS: Final[dict[str, tuple[float, float]]] = {
     "SEIKETSU_MAX_SESSIONS": (1, 100_000),
     "SEIKETSU_MAX_SESSIONS_PER_KEY": (1, 100_000),
     "SEIKETSU_SESSION_IDLE": (1, 24 * 3600),
+    "SEIKETSU_SESSION_QUEUE": (1, 64),
+    "SEIKETSU_MAX_FRAME_BYTES": (1_024, 1024 * 1024),
+    "SEIKETSU_REQUEST_TIMEOUT": (0.1, 600),
     "SEIKETSU_SEND_STALL": (0.1, 3600),
     "SEIKETSU_DRAIN": (0, 3600),
     "SEIKETSU_DRAIN_NOTICE": (0, 600),
@@ -91,6 +95,8 @@ def check(
     if settings.upstream.plan not in PLAN_CONCURRENCY:
         plans = ", ".join(PLAN_CONCURRENCY)
         raise ConfigurationError(f"ELEVEN_LABS_PLAN must be one of {plans}.")
+    _check_redis_url("REDIS_URL", settings.redis.state_url)
+    _check_redis_url("CACHE_REDIS_URL", settings.redis.cache_url)
     upstream = urlsplit(settings.upstream.base_url)
     if upstream.scheme not in ("http", "https") or not upstream.hostname:
         raise ConfigurationError("ELEVEN_LABS_BASE_URL must be an http:// or https:// address.")
@@ -98,6 +104,18 @@ def check(
         gateway = urlsplit(settings.command.url)
         if gateway.scheme not in ("http", "https") or not gateway.hostname:
             raise ConfigurationError("SEIKETSU_URL must be an http:// or https:// address.")
+
+
+def _check_redis_url(variable: str, url: str) -> None:
+    if not url:
+        return
+    from core.redis import can_be_opened  # takes a while to load, and our own servers need none
+
+    if not can_be_opened(url):
+        raise ConfigurationError(
+            f"{variable} is not the address of a Redis database: write redis://HOST:PORT/NUMBER, "
+            "rediss://HOST:PORT/NUMBER or unix:///PATH, or leave it empty for a server of our own."
+        )
 
 
 def time_zone_of(name: str) -> tzinfo:

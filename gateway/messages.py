@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import Meta
 
 from core.errors import InvalidRequest
 from gateway.messages_health import ClusterPerformance
@@ -14,7 +14,8 @@ T = TypeVar("T")
 
 
 class SynthesizeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A text to speak. Unknown fields are refused, so that a misspelt option is never ignored."""
+    """A text to speak. Unknown fields are refused, so that a misspelt option is never ignored; null
+    counts as left out."""
 
     text: Annotated[str, Meta(description="What to say; at least one letter or digit.")]
     voice_agent_id: Annotated[
@@ -43,16 +44,16 @@ class SynthesizeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
                 "`mp3`. Given, it wins over the Accept header.",
             ),
         ]
-        | UnsetType
-    ) = UNSET
+        | None
+    ) = None
     optimize_for_speed: Annotated[
-        bool, Meta(description="True: the fast model; false: the profile's own. Same voice.")
+        bool | None, Meta(description="True: the fast model; false: the profile's own. Same voice.")
     ] = True
     enable_caching: Annotated[
-        bool, Meta(description="False: neither reads nor writes the cache.")
+        bool | None, Meta(description="False: neither reads nor writes the cache.")
     ] = True
     include_audio: Annotated[
-        bool, Meta(description="True: the JSON reply carries the audio as base64, too.")
+        bool | None, Meta(description="True: the JSON reply carries the audio as base64, too.")
     ] = False
 
 

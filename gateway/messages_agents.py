@@ -39,10 +39,10 @@ _Languages = Annotated[
 ]
 
 
-class AgentVoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How an agent speaks. What is null is the profile's."""
+class AgentVoiceBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How an agent is to speak. Null counts as left out."""
 
-    profile: _Profile = DEFAULT_PROFILE
+    profile: _Profile | None = DEFAULT_PROFILE
     voice_id: (
         Annotated[
             str,
@@ -59,23 +59,30 @@ class AgentVoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     similarity_boost: _Share | None = None
     style: _Share | None = None
     speed: _Speed | None = None
+    language_preferences: _Languages | None = LANGUAGES
+
+
+class AgentVoice(AgentVoiceBody, frozen=True):
+    """How an agent speaks. What is null is the profile's."""
+
+    profile: _Profile = DEFAULT_PROFILE
     language_preferences: _Languages = LANGUAGES
 
 
 class AgentBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An agent to make, or what an agent is to be from now on."""
+    """An agent to make, or what an agent is to be from now on. Null counts as left out."""
 
     name: _Name
-    voice_settings: AgentVoice = msgspec.field(default_factory=AgentVoice)
-    id: _Id | UnsetType = UNSET
+    voice_settings: AgentVoiceBody | None = None
+    id: _Id | None = None
     revision: (
-        Annotated[int, Meta(ge=0, description="With PUT a condition, as `If-Match` is.")]
-        | UnsetType
-    ) = UNSET
+        Annotated[int, Meta(ge=0, description="With PUT a condition, as `If-Match` is.")] | None
+    ) = None
 
 
 class AgentVoiceChange(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Settings to change; null gives one back to the profile, what is left out stays."""
+    """Settings to change; what is left out stays. Null is not left out here: it gives a setting
+    back to the profile, and is refused for what the profile does not have."""
 
     profile: _Profile | UnsetType = UNSET
     voice_id: _Id | UnsetType | None = UNSET
@@ -178,8 +185,9 @@ class LanguageList(msgspec.Struct, frozen=True):
 
 def agent_of(body: AgentBody, agent_id: str) -> VoiceAgent:
     """The agent that a body describes."""
-    fields = msgspec.structs.asdict(body.voice_settings)
-    return VoiceAgent(id=agent_id, name=body.name, **fields)
+    fields = msgspec.structs.asdict(body.voice_settings or AgentVoiceBody())
+    given = {name: value for name, value in fields.items() if value is not None}
+    return VoiceAgent(id=agent_id, name=body.name, **{"profile": DEFAULT_PROFILE, **given})
 
 
 def changed(agent: VoiceAgent, change: AgentChange) -> VoiceAgent:

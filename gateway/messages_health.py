@@ -45,7 +45,7 @@ class OverallHealth(msgspec.Struct, frozen=True):
     elevenlabs_service: ProviderHealth
 
 
-class StreamingConnection(msgspec.Struct, frozen=True):
+class StreamingConnection(msgspec.Struct, frozen=True, gc=False):
     """One open session of your tenant."""
 
     session_id: str
@@ -62,7 +62,15 @@ class StreamingConnections(msgspec.Struct, frozen=True):
     active_count: Annotated[int, Meta(description="Of all tenants.")]
     connections: Annotated[
         list[StreamingConnection],
-        Meta(description="Your tenant's; of each process the 200 newest at most."),
+        Meta(
+            description="Your tenant's in all processes, up to 10,000. Those of this process are "
+            "as they are now, others up to a second old; in each process the newest come first."
+        ),
+    ]
+    listed: Annotated[int, Meta(description="How many these are.")]
+    truncated: Annotated[
+        bool,
+        Meta(description="There may be more of yours: over 10,000, or a database did not answer."),
     ]
 
 

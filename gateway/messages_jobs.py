@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,6 +12,7 @@ from core.jobs import ItemResult, ItemState, JobItem, JobKind, JobRecord, JobSta
 from gateway.routes.audio import audio_path
 
 JOBS_PATH = "/api/v1/voice/jobs"
+DEFAULT_FORMAT: Final = "mp3"
 
 _Agent = Annotated[
     str, Meta(min_length=1, max_length=128, description="The voice agent, e.g. `agent_123`.")
@@ -23,7 +24,7 @@ _Language = Annotated[
 
 
 class BulkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Texts to speak, each for itself."""
+    """Texts to speak, each for itself. Null counts as left out."""
 
     texts: Annotated[
         list[str],
@@ -32,14 +33,25 @@ class BulkRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     voice_agent_id: _Agent
     language: _Language | None = None
     format: Annotated[
-        str, Meta(min_length=1, max_length=32, description="As for a single text.")
-    ] = "mp3"
+        Annotated[str, Meta(min_length=1, max_length=32)] | None,
+        Meta(description="As for a single text."),
+    ] = DEFAULT_FORMAT
     optimize_for_speed: Annotated[
-        bool, Meta(description="True: the fast model; false: the profile's own. Same voice.")
+        bool | None, Meta(description="True: the fast model; false: the profile's own. Same voice.")
     ] = True
     background_processing: Annotated[
-        bool, Meta(description="True: a job is made and the reply comes at once.")
+        bool | None, Meta(description="True: a job is made and the reply comes at once.")
     ] = False
+
+    @property
+    def output_format(self) -> str:
+        """The format, by name."""
+        return self.format or DEFAULT_FORMAT
+
+    @property
+    def quickly(self) -> bool:
+        """Whether the fast model is to speak."""
+        return self.optimize_for_speed is not False
 
 
 class PregenerateRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -11,16 +11,24 @@ from core.analytics.quality_advice import Recommendation
 from core.analytics.quality_check import Analysis
 from core.audio.quality import QualityReport
 
+DEFAULT_THRESHOLD: Final = 0.8
+
 
 class AnalyzeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A text to speak and to judge."""
+    """A text to speak and to judge. Null counts as left out."""
 
     text: Annotated[str, Meta(description="What to say; at least one letter or digit.")]
     voice_agent_id: Annotated[str, Meta(min_length=1, max_length=128)]
     quality_threshold: Annotated[
-        float, Meta(ge=0, le=1, description="Below it the other profiles are tried.")
-    ] = 0.8
+        Annotated[float, Meta(ge=0, le=1)] | None,
+        Meta(description="Below it the other profiles are tried."),
+    ] = DEFAULT_THRESHOLD
     language: Annotated[str, Meta(min_length=2, max_length=35)] | None = None
+
+    @property
+    def threshold(self) -> float:
+        """The score that is good enough."""
+        return DEFAULT_THRESHOLD if self.quality_threshold is None else self.quality_threshold
 
 
 class MeasurementsReply(msgspec.Struct, frozen=True):

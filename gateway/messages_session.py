@@ -12,7 +12,7 @@ SESSION_ID_PATTERN = r"[A-Za-z0-9_.:-]{1,128}"
 
 
 class SessionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A session to be opened soon."""
+    """A session to be opened soon. Null counts as left out."""
 
     voice_agent_id: (
         Annotated[str, Meta(min_length=1, max_length=128, description="`agent_123` if left out.")]

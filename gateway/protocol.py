@@ -15,9 +15,6 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from core.errors import InvalidRequest
 from gateway.errors import error_reply, new_request_id
 
-REQUEST_TIMEOUT_S: Final = 10.0
-"""Longest time a whole request, head and body, may take to arrive."""
-
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Largest head of a request: names and values of all its fields together."""
 _READ_BYTES: Final = 256 * 1024
@@ -25,9 +22,7 @@ _READ_BYTES: Final = 256 * 1024
 _HEAD_TOO_LARGE: Final = f"The head of the request is larger than {MAX_HEAD_BYTES} bytes."
 
 
-def edge_protocol(
-    send_stall_s: float, request_timeout_s: float = REQUEST_TIMEOUT_S
-) -> type[HttpToolsProtocol]:
+def edge_protocol(send_stall_s: float, request_timeout_s: float) -> type[HttpToolsProtocol]:
     """A class for `uvicorn.Config(http=...)`.
 
     A connection is reset when what waits to be sent has stayed over the transport's limit (64 KB)

@@ -21,11 +21,12 @@ import orjson
 import uvicorn
 
 from core.errors import ConfigurationError
+from core.heap import settle
 from core.log import configure_logging
 from core.settings import Settings
-from gateway.protocol import REQUEST_TIMEOUT_S, edge_protocol
+from gateway.protocol import edge_protocol
 from gateway.pulse import Beats
-from gateway.websocket import MAX_FRAME_BYTES, edge_websocket
+from gateway.websocket import edge_websocket
 
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_S: Final = 30
@@ -61,19 +62,18 @@ def open_listener(host: str, port: int) -> Iterator[socket.socket]:
         yield listener
 
 
-def uvicorn_config(
-    app: Callable[..., Any], settings: Settings, *, request_timeout_s: float = REQUEST_TIMEOUT_S
-) -> uvicorn.Config:
+def uvicorn_config(app: Callable[..., Any], settings: Settings) -> uvicorn.Config:
     """How an application of ours is served; logging is left as the process has it.
 
     Clients that stop reading or writing are cut off, see `edge_protocol`.
     """
+    gateway = settings.gateway
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http=edge_protocol(settings.gateway.send_stall_s, request_timeout_s),
-        ws=edge_websocket(settings.gateway.send_stall_s),
-        ws_max_size=MAX_FRAME_BYTES,
+        http=edge_protocol(gateway.send_stall_s, gateway.request_timeout_s),
+        ws=edge_websocket(gateway.send_stall_s),
+        ws_max_size=gateway.max_frame_bytes,
         ws_per_message_deflate=False,
         access_log=False,
         server_header=False,
@@ -83,7 +83,7 @@ def uvicorn_config(
         lifespan="on",
         backlog=_BACKLOG,
         timeout_keep_alive=_KEEP_ALIVE_S,
-        timeout_graceful_shutdown=max(1, round(settings.gateway.drain_s)),
+        timeout_graceful_shutdown=max(1, round(gateway.drain_s)),
     )
 
 
@@ -126,6 +126,11 @@ class DrainingServer(uvicorn.Server):
         finally:
             for number in actions:
                 loop.remove_signal_handler(number)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load everything, then take requests."""
+        await super().startup(sockets)
+        settle()
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second from the start on, until the server is to end."""

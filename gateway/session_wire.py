@@ -20,13 +20,14 @@ class Wire:
     """The two ASGI callables of one connection, with their bounds."""
 
     __slots__ = (
-        *("_receive", "_send", "_waiting", "_woken"),
+        *("_kept", "_receive", "_send", "_waiting", "_woken"),
         *("accepted", "fenced", "gone", "leaving", "orderly"),
     )
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive: Any = receive
         self._send: Any = send
+        self._kept: Any = None
         self._waiting: asyncio.Timeout | None = None
         self._woken = False
         self.accepted = False
@@ -43,13 +44,23 @@ class Wire:
         """The next message; None when none came in time or somebody woke the reader."""
         if self._woken:
             return None
+        if self._kept is not None:
+            message, self._kept = self._kept, None
+            return message
         try:
             async with asyncio.timeout(within_s) as self._waiting:
-                return await self._receive()
+                message = await self._receive()
+                if message["type"] != "websocket.receive":
+                    self.note_goodbye(message)
+                return message
         except TimeoutError:
             return None
         finally:
             self._waiting = None
+
+    def keep(self, message: Any) -> None:
+        """Give that message to the next who receives: it came just as the reader was woken."""
+        self._kept = message
 
     def wake(self) -> None:
         """Let the reader look up from its waiting, now and from now on."""
@@ -74,7 +85,10 @@ class Wire:
         self.wake()
 
     def note_goodbye(self, message: Any) -> None:
-        """The client is gone, which is what the message says."""
+        """The client is gone, which is what the message says. The first counts: the server tells of
+        a lost connection twice, and the second time as of one that was closed."""
+        if self.gone:
+            return
         self.gone = True
         self.orderly = message.get("code") in _ORDERLY
 

@@ -14,8 +14,6 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
 
-MAX_FRAME_BYTES: Final = 64 * 1024
-"""Largest message from a client; a larger one closes the session with 1009."""
 _MAX_PIECES: Final = 256
 """Frames that one message may come in."""
 
@@ -47,6 +45,11 @@ def edge_websocket(send_stall_s: float) -> type[WebSocketsSansIOProtocol]:
                 # The server itself has begun to close; uvicorn would call it a fault of ours.
                 raise ClientDisconnected
             await super().send(message)
+            if message["type"] == "websocket.accept" and self.handshake_complete:
+                # They have been read: 5 KB of every session, or as much as a stranger sends.
+                self.scope["headers"] = []
+                self.request.headers.clear()
+                self.response.headers.clear()
             if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
                 # A handshake refused with a body is complete; uvicorn would log it as an error.
                 self.handshake_complete = True

@@ -31,6 +31,11 @@ from benchmarks.emulator.state import EmulatorSettings
 from benchmarks.emulator.tls import make_certificate
 
 _STOP_S: Final = 0.5
+_LAST_PORT: Final = 65535
+
+
+class _NotOpened(Exception):
+    """Its port is taken, or not ours to take."""
 
 
 def _rules(text: str) -> tuple[FaultRule, ...]:
@@ -46,6 +51,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to {_LAST_PORT}")
+    return int(text)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     made = argparse.ArgumentParser(
@@ -53,7 +64,7 @@ def parser() -> argparse.ArgumentParser:
         description="Emulates the ElevenLabs speech API on a real port, with seeded faults.",
     )
     made.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    made.add_argument("--port", type=int, default=0, help="port; 0: the system chooses")
+    made.add_argument("--port", type=_port, default=0, help="port; 0: the system chooses")
     made.add_argument("--plan", choices=list(PLANS), default="creator")
     made.add_argument("--concurrency", type=_count, help="requests at once, instead of the plan's")
     made.add_argument(
@@ -123,9 +134,14 @@ async def _serve(
     await runner.setup()
     try:
         context = None if tls is None else tls[0]
-        await web.TCPSite(
-            runner, options.host, options.port, backlog=1024, ssl_context=context
-        ).start()
+        try:
+            await web.TCPSite(
+                runner, options.host, options.port, backlog=1024, ssl_context=context
+            ).start()
+        except OSError as error:
+            raise _NotOpened(
+                f"Port {options.port} on {options.host} cannot be opened ({error.strerror})."
+            ) from error
         port = runner.addresses[0][1]
         host = f"[{options.host}]" if ":" in options.host else options.host
         scheme = "http" if tls is None else "https"
@@ -159,7 +175,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if options.tls:
             tls = make_certificate(Path(stack.enter_context(tempfile.TemporaryDirectory())))
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-        runner.run(_serve(options, tls))
+        try:
+            runner.run(_serve(options, tls))
+        except _NotOpened as error:
+            sys.exit(f"benchmarks.emulator: {error}")
 
 
 if __name__ == "__main__":

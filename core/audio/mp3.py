@@ -19,8 +19,14 @@ import lameenc
 from core.audio.formats import OutputFormat
 from core.audio.pcm import samples_of
 
-QUALITY: Final = 5
-"""LAME's effort, 2 (best) to 7 (fastest). 5 costs 2 ms per second of audio at 24 kHz, 4 at 44.1."""
+EFFORT: Final = 7
+"""LAME's, 2 (most) to 7 (least). 7 costs 1.1 ms per second of audio at 24 kHz and 1.9 at 44.1; 5
+costs 1.4 and 3.1. 7 does not shape its noise, which at these bit rates lies over 20 dB under the
+voice in every band up to 11 kHz, as low as with 5."""
+
+LOW_KBPS: Final = 96
+"""Under it noise is near enough to the voice to be worth shaping."""
+LOW_KBPS_EFFORT: Final = 5
 
 ENCODER_DELAY: Final = 576
 """Samples LAME puts before the audio; a decoder's own 529 are not part of it."""
@@ -57,7 +63,7 @@ class Mp3Coder:
         self._lame.set_in_sample_rate(output.rate_hz)
         self._lame.set_out_sample_rate(output.rate_hz)
         self._lame.set_bit_rate(output.kbps)
-        self._lame.set_quality(QUALITY)
+        self._lame.set_quality(EFFORT if output.kbps >= LOW_KBPS else LOW_KBPS_EFFORT)
 
     def feed(self, pcm: bytes) -> bytes:
         """Frames that are complete with `pcm`; the first come after 40 ms (24 kHz, 128 kbit/s)."""

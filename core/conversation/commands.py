@@ -1,7 +1,7 @@
 """What a client sends: JSON objects in text frames, told apart by `type`.
 
 The structs are the wire format and what the docs page says about it. A command may carry a
-`command_id` of the client's own: the event that answers it carries it too.
+`command_id` of the client's own: the event that answers it carries it too. Null counts as left out.
 """
 
 from __future__ import annotations
@@ -46,7 +46,12 @@ class _Command(
     gc=False,
     kw_only=True,
 ):
-    command_id: CommandId | UnsetType = UNSET
+    given_id: CommandId | UnsetType | None = msgspec.field(default=UNSET, name="command_id")
+
+    @property
+    def command_id(self) -> str | UnsetType:
+        """The client's own id of the command."""
+        return self.given_id or UNSET
 
 
 class Synthesize(_Command, frozen=True, tag="synthesize"):
@@ -58,9 +63,9 @@ class Synthesize(_Command, frozen=True, tag="synthesize"):
     """Null: the session's."""
     format: Format | None = None
     """Null: the session's."""
-    optimize_for_speed: bool = True
-    enable_caching: bool = True
-    stream: bool = False
+    optimize_for_speed: bool | None = True
+    enable_caching: bool | None = True
+    stream: bool | None = False
     """Send the audio piece by piece while it is spoken, at the pace it is heard."""
     utterance_id: UtteranceId | None = None
 

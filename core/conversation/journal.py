@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 
+import msgspec
 import structlog
 
 from core.conversation.journal_records import (
@@ -30,6 +31,18 @@ log = structlog.get_logger(__name__)
 
 MAX_SENT: Final = 64
 """Utterances that were sent wholly and are kept, since they may not have arrived."""
+
+
+class _Sent(msgspec.Struct, eq=False):
+    """An utterance of which all was sent, or which failed."""
+
+    number: int
+    at_s: float
+    """By `time.monotonic()`."""
+    utterance: Utterance | None
+    """None: nothing of it is expected to change."""
+    record: bytes = b""
+    """What is written of it then, in a third of the memory."""
 
 
 class Keeper(Protocol):
@@ -88,7 +101,7 @@ class Journal:
         self._dirty: dict[int, Utterance] | None = None
         self._commands: list[int] | None = None
         self._counted = len(state.commands.digests())
-        self._sent: deque[tuple[Utterance, float]] | None = None
+        self._sent: deque[_Sent] | None = None
         self._gone: list[str] | None = None
         self._whole = False
         self._asked = self._settled = 0
@@ -117,9 +130,12 @@ class Journal:
         """Write these anew, and the head."""
         if not self.active:
             return
+        changed = {utterance.number: utterance for utterance in utterances}
+        for one in self._sent or ():
+            one.utterance = changed.get(one.number, one.utterance)
         if self._collects:
             self._dirty = self._dirty or {}
-            self._dirty |= {utterance.number: utterance for utterance in utterances}
+            self._dirty |= changed
         self._ask()
 
     def carried_out(self, command_id: str) -> None:
@@ -143,27 +159,36 @@ class Journal:
         if not self.active:
             return
         before = self._sent or ()
-        self._sent = deque(one for one in before if one[0] is not utterance)
-        self._sent.append((utterance, time.monotonic()))
-        self.changed(utterance)
+        self._sent = deque(one for one in before if one.number != utterance.number)
+        self._sent.append(_Sent(utterance.number, time.monotonic(), utterance))
         self.tidy()
+        self.changed(utterance)
 
     def tidy(self) -> None:
-        """Forget what was sent so long ago that it has arrived."""
-        before_s = time.monotonic() - RESUME_S
-        while self._sent and (self._sent[0][1] < before_s or len(self._sent) > MAX_SENT):
-            utterance, _ = self._sent.popleft()
-            if utterance is self._state.writing:
-                self._sent.append((utterance, time.monotonic()))  # what comes of it is dropped
+        """Forget what was sent so long ago that it has arrived, and keep little of the rest."""
+        now_s, state = time.monotonic(), self._state
+        while self._sent and (self._sent[0].at_s < now_s - RESUME_S or len(self._sent) > MAX_SENT):
+            one = self._sent.popleft()
+            if state.writing is not None and one.number == state.writing.number:
+                one.at_s = now_s  # what comes of it is dropped
+                self._sent.append(one)
                 continue
             if self._dirty is not None:
-                self._dirty.pop(utterance.number, None)
+                self._dirty.pop(one.number, None)
             if self._collects:
                 self._gone = self._gone or []
-                self._gone.append(field_of(utterance.number))
+                self._gone.append(field_of(one.number))
             self._ask()
         if not self._sent:
             self._sent = None  # an empty deque would take 600 bytes
+            return
+        alive = {one.number for one in state.sent}
+        if state.writing is not None:
+            alive.add(state.writing.number)
+        for one in self._sent:
+            if one.utterance is not None and one.number not in alive:
+                _, one.record = utterance_field(one.utterance)
+                one.utterance = None
 
     @property
     def is_settled(self) -> bool:
@@ -279,13 +304,20 @@ class Journal:
         commands, self._commands = self._commands or [], None
         whole, self._whole = self._whole, False
         if whole:
-            alive = [*(utterance for utterance, _ in self._sent or ()), *state.sent, *state.waiting]
+            sent = [one.utterance for one in self._sent or () if one.utterance is not None]
+            alive = [*sent, *state.sent, *state.waiting]
             if state.writing is not None:
                 alive.append(state.writing)
             dirty = {utterance.number: utterance for utterance in alive}
             gone = []
             commands = state.commands.digests()
         fields = dict(map(utterance_field, dirty.values()))
+        if whole:
+            fields |= {
+                field_of(one.number): one.record
+                for one in self._sent or ()
+                if one.utterance is None
+            }
         fields[HEAD] = head_of(state, self._key_id)
         fields |= command_fields(self._counted - len(commands), commands)
         return Batch(fields, tuple(gone), whole, self._confirmed)

@@ -20,6 +20,7 @@ from core.conversation.playout import GRACE_S
 from core.conversation.state import KNOWN_COMMANDS, SessionConfig, SessionState
 from core.conversation.utterance import ClauseMark, Ending, Utterance
 from core.speech import WordTiming
+from core.synthesis.live import after_marks
 
 _COMMAND: Final = struct.Struct(">QQ")
 HEAD: Final = "head"
@@ -175,6 +176,8 @@ def _resumed(record: UtteranceRecord, last_sequence: int) -> Utterance:
         (known[-1].start_char, known[-1].offset_ms) if known and not wholly else (0, 0.0)
     )
     text = record.text
+    # Marks that were written after the clause before was over belong to it.
+    start_char = after_marks(text, start_char)
     words = tuple(
         WordTiming(text[begin:end], from_ms, end_ms, begin, end, estimated)
         for from_ms, end_ms, begin, end, estimated in record.words

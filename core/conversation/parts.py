@@ -50,3 +50,5 @@ class SessionParts(msgspec.Struct, frozen=True, gc=False):
     """Logs an error that nobody foresaw, with the request's id."""
     max_text_chars: int
     max_frame_bytes: int
+    max_waiting: int = 8
+    """Utterances of one session that may wait behind the one being spoken."""

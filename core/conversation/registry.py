@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 import msgspec
 
@@ -25,6 +26,31 @@ class Connection(msgspec.Struct, eq=False):
     """Texts it has asked to be spoken."""
     end: Callable[[], None] | None = None
     """Asks the session to come to its close; what is being spoken is finished."""
+    number: int = 0
+    """Its place in the registry. A session that is taken over has two connections for a moment."""
+    told: bool = False
+    """Other processes may have heard of it."""
+    changed: bool = True
+    """It is not as it was when they did."""
+
+    def asked(self, texts: int = 1) -> None:
+        """So many more texts are to be spoken."""
+        self.requests += texts
+        self.changed = True
+
+    def configured(self, voice_agent_id: str, language: str) -> None:
+        """What it speaks from now on."""
+        self.voice_agent_id, self.language = voice_agent_id, language
+        self.changed = True
+
+
+class Changes(msgspec.Struct, frozen=True):
+    """What others have not been told of yet."""
+
+    changed: list[Connection]
+    """Opened, or not as they were."""
+    closed: list[tuple[str, int]]
+    """Tenant and number of those that others had been told of."""
 
 
 class SessionRegistry:
@@ -34,7 +60,10 @@ class SessionRegistry:
         self._max_sessions = max_sessions
         self._max_per_key = max_per_key
         self._open: dict[int, Connection] = {}
+        self._last = 0
         self._per_key: Counter[str] = Counter()
+        self._per_tenant: Counter[str] = Counter()
+        self._closed: list[tuple[str, int]] = []
 
     def __len__(self) -> int:
         return len(self._open)
@@ -53,15 +82,42 @@ class SessionRegistry:
         """
         key = connection.key_id
         self.require_room(key, instead_of=connection.session_id if takes_over else None)
-        self._open[id(connection)] = connection
+        self._last += 1
+        connection.number = self._last
+        self._open[connection.number] = connection
         self._per_key[key] += 1
+        self._per_tenant[connection.tenant] += 1
         try:
             yield
         finally:
-            del self._open[id(connection)]
-            self._per_key[key] -= 1
-            if not self._per_key[key]:
-                del self._per_key[key]
+            del self._open[connection.number]
+            _one_less(self._per_key, key)
+            _one_less(self._per_tenant, connection.tenant)
+            if connection.told:
+                self._closed.append((connection.tenant, connection.number))
+
+    @property
+    def tenants(self) -> frozenset[str]:
+        """Whose sessions are open."""
+        return frozenset(self._per_tenant)
+
+    def of(self, tenant: str) -> Iterator[Connection]:
+        """A tenant's, the newest first."""
+        return (one for one in reversed(self._open.values()) if one.tenant == tenant)
+
+    def take_changes(self, most: int) -> Changes:
+        """What was not told yet, `most` sessions of it; from now on it counts as told."""
+        changed = list(islice((one for one in self._open.values() if one.changed), most))
+        for one in changed:
+            one.told, one.changed = True, False
+        closed, self._closed = self._closed, []
+        return Changes(changed, closed)
+
+    def forget_told(self) -> None:
+        """Nobody knows of any session any more: all are to be told anew."""
+        self._closed.clear()
+        for one in self._open.values():
+            one.told, one.changed = False, True
 
     def require_room(self, key: str, *, instead_of: str | None = None) -> None:
         """Whether another session of this key may be opened; what it costs is not spent in vain.
@@ -86,3 +142,9 @@ class SessionRegistry:
         for connection in self:
             if connection.end is not None:
                 connection.end()
+
+
+def _one_less(counts: Counter[str], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]

@@ -47,7 +47,7 @@ from core.conversation.playout import Playout
 from core.conversation.registry import Connection
 from core.conversation.state import SessionState
 from core.conversation.telling import greeting, stats
-from core.conversation.turns import MAX_WAITING, Turns
+from core.conversation.turns import Turns
 from core.conversation.utterance import Utterance
 from core.conversation.writing import Writing
 from core.errors import Busy, SeiketsuError, SessionBusy
@@ -110,7 +110,7 @@ class Session:
         state, journal = self._state, self._journal
         told, state.told = state.told, []
         untold = [one for one in told if is_untold(one, state.sequence)]
-        await self._outbox.tell(greeting(state, self._parts, journal, MAX_WAITING))
+        await self._outbox.tell(greeting(state, self._parts, journal))
         if not journal.known:
             return
         journal.begin()
@@ -289,8 +289,7 @@ class Session:
         state.config = config = await changed(
             self._parts.service, state.tenant, state.config, command
         )
-        self._connection.voice_agent_id = config.voice_agent_id
-        self._connection.language = config.language
+        self._connection.configured(config.voice_agent_id, config.language)
         self._journal.changed()
         return Configured(
             voice_agent_id=config.voice_agent_id,

@@ -7,13 +7,10 @@ from collections.abc import AsyncGenerator
 from contextlib import ExitStack, aclosing
 from typing import Final
 
-import msgspec
-
 from core.analytics.recorder import CLIENT_GONE
 from core.conversation.audio_frames import MAX_AUDIO_FRAME_BYTES, AudioPiece
 from core.conversation.ending import failed
 from core.conversation.events import AudioResponse, SpeechFinished, encode_event
-from core.conversation.heard import with_marks
 from core.conversation.journal import Journal
 from core.conversation.outbox import ClientLost, Outbox, Turn
 from core.conversation.parts import SessionParts
@@ -23,7 +20,7 @@ from core.conversation.telling import alignment, metadata, shifted, started
 from core.conversation.utterance import Arriving, ClauseMark, Utterance
 from core.errors import FrameTooLarge, SeiketsuError, TextEmpty, TextTooLong
 from core.speech import SpeechRequest, SpeechTrace
-from core.synthesis.live import SpokenPiece
+from core.synthesis.live import ClauseStart, SpokenPiece
 from core.text.clean import speakable
 from core.text.languages import AUTO
 
@@ -48,8 +45,8 @@ class Speaking:
     """Speaks for one session; `counts` tells what was done."""
 
     __slots__ = (
-        *("_arriving", "_journal", "_outbox", "_parts", "_playout", "_state", "_stopping"),
-        *("_tenant", "counts"),
+        *("_arriving", "_between", "_journal", "_outbox", "_parts", "_playout", "_state"),
+        *("_stopping", "_tenant", "counts"),
     )
 
     def __init__(
@@ -68,6 +65,8 @@ class Speaking:
         self._outbox = outbox
         self._playout = playout
         self._arriving: Arriving | None = None
+        self._between: Utterance | None = None
+        """Of which all that was begun is sent: its next clause is waited for."""
         self.counts = Counts()
 
     def grown(self) -> None:
@@ -75,11 +74,11 @@ class Speaking:
         if self._arriving is not None:
             self._arriving.grown()
 
-    def stop(self) -> None:
-        """Send no more than the clause that is being sent, and that without regard to the pace."""
+    def stop(self) -> bool:
+        """Send no more than the clause that is being sent, and that without regard to the pace;
+        False: none is, and the speech may be ended at once."""
         self._stopping = True
-        if self._arriving is not None:
-            self._arriving.stop()
+        return self._between is None
 
     def go_on(self) -> None:
         """It is not to be stopped after all."""
@@ -193,34 +192,43 @@ class Speaking:
     ) -> None:
         utterance.words = words = [*utterance.words]
         turn = Turn(utterance.number)
-        clause = -1
+        clause, marked = -1, False
+        self._between = utterance
         try:
             async with aclosing(pieces):
+                if self._stopping:
+                    raise Stopped
                 async for piece in pieces:
                     if piece.clause != clause:
-                        clause = piece.clause
-                        at = utterance.start_char + piece.clause_start_char
-                        await self._begin_clause(
-                            utterance, at, utterance.start_ms + piece.clause_offset_ms
-                        )
+                        if not marked:
+                            begins = ClauseStart(piece.clause_start_char, piece.clause_offset_ms)
+                            self._mark(utterance, begins)
+                        clause, marked = piece.clause, False
+                        if utterance.clauses[-1].start_char:
+                            # The beginning needs no note: its first audio waits for nothing.
+                            await self._journal.settled()
                     if not utterance.chunks:
                         until_audio.close()
                         await self._outbox.tell(started(utterance, trace), turn=turn)
                     await self._pace(piece)
+                    self._between = None
                     heard = shifted(piece.words, utterance)
                     if heard:
                         words.extend(heard)
                         await self._outbox.tell(alignment(utterance, heard), turn=turn)
                     await self._send_audio(utterance, piece)
+                    if piece.next_clause is not None:
+                        self._mark(utterance, piece.next_clause)
+                        marked = True
+                        if self._stopping:
+                            raise Stopped
+                        self._between = utterance
         except TextEmpty:
-            if self._stopping and not utterance.complete:
-                raise Stopped from None  # nothing of it can be spoken yet
             if not utterance.start_char:  # else the rest of what was heard before
                 raise
-        if not utterance.complete and self._arriving is not None:
-            said = words[-1].char_end if words else utterance.start_char
-            at = min(with_marks(utterance.text, said), self._arriving.given)
-            await self._begin_clause(utterance, at, utterance.sent_ms)
+        finally:
+            if self._between is utterance:
+                self._between = None
         await self._finish(utterance, trace)
 
     async def _finish(self, utterance: Utterance, trace: SpeechTrace) -> None:
@@ -238,24 +246,14 @@ class Speaking:
             finished, turn=Turn(utterance.number), size=size
         )
 
-    async def _begin_clause(self, utterance: Utterance, at: int, offset_ms: float) -> None:
-        """Note where a clause begins, before anything of it is sent; the beginning of a text needs
-        no note, so that its first audio waits for nothing.
-
-        Raises:
-            Stopped: this is where the utterance is to stop.
+    def _mark(self, utterance: Utterance, begins: ClauseStart) -> None:
+        """Note where a clause begins, before anything of it is sent. Who goes on there does so
+        without what the encoder holds back of the clause before, a blink of its pause.
         """
-        mark = ClauseMark(self._state.sequence + 1, at, offset_ms)
-        utterance.clauses.append(mark)
+        at = utterance.start_char + begins.char
+        offset_ms = min(utterance.start_ms + begins.offset_ms, utterance.sent_ms)
+        utterance.clauses.append(ClauseMark(self._state.sequence + 1, at, offset_ms))
         self._journal.changed(utterance)
-        if at:
-            await self._journal.settled()
-        if self._stopping:
-            # What the encoder holds back of the clause before, a blink of its pause, is not sent.
-            ends_ms = min(offset_ms, utterance.sent_ms)
-            utterance.clauses[-1] = msgspec.structs.replace(mark, offset_ms=ends_ms)
-            self._journal.changed(utterance)
-            raise Stopped
 
     async def _send_audio(self, utterance: Utterance, piece: SpokenPiece) -> None:
         size = max(1, len(piece.data))

@@ -115,9 +115,7 @@ def shifted(words: tuple[WordTiming, ...], utterance: Utterance) -> tuple[WordTi
     )
 
 
-def greeting(
-    state: SessionState, parts: SessionParts, journal: Journal, max_waiting: int
-) -> ConnectionEstablished:
+def greeting(state: SessionState, parts: SessionParts, journal: Journal) -> ConnectionEstablished:
     """The first event of a session."""
     config = state.config
     return ConnectionEstablished(
@@ -132,7 +130,7 @@ def greeting(
             max_text_chars=parts.max_text_chars,
             max_frame_bytes=parts.max_frame_bytes,
             max_audio_frame_bytes=MAX_AUDIO_FRAME_BYTES,
-            max_waiting_commands=max_waiting,
+            max_waiting_commands=parts.max_waiting,
             audio_encodings=ENCODINGS,
         ),
         server_time_unix_s=round(time.time(), 3),

@@ -21,8 +21,6 @@ from core.conversation.state import Counts, SessionState
 from core.conversation.utterance import Utterance
 from core.errors import SessionBusy, TextTooLong
 
-MAX_WAITING: Final = 8
-"""Utterances of one session that may wait behind the one being spoken."""
 MAX_CLOSING: Final = 4
 """Interrupted utterances whose speech is coming to its end; a further interruption waits."""
 _END_S: Final = 5.0
@@ -84,16 +82,16 @@ class Turns:
         now_s = time.time()
         for one in self._state.sent:
             self._playout.regain(one.number, one.sent_ms, (one.heard_unix_s - now_s) * 1000)
-        self._connection.requests += len(self._state.waiting)
+        self._connection.asked(len(self._state.waiting))
         self._let_go()
         self.go_on()
 
     def queue(self, utterance: Utterance) -> None:
         """Let it wait for its turn. Raises `SessionBusy`."""
         waiting = self._state.waiting
-        if len(waiting) > MAX_WAITING:
+        if len(waiting) > self._parts.max_waiting:
             raise SessionBusy()
-        self._connection.requests += 1
+        self._connection.asked()
         waiting.append(utterance)
         self.go_on()
 
@@ -114,8 +112,8 @@ class Turns:
         waiting = self._state.waiting
         if waiting and waiting[0].complete:
             await self.spoken(finish_s)
-        self._speaking.stop()
-        await self.spoken(stop_s)
+        if self._speaking.stop():
+            await self.spoken(stop_s)
         self.detach()
 
     async def unstop(self) -> None:
@@ -259,3 +257,4 @@ class Turns:
         if state.sent:
             left_s = self._playout.unheard_ms() / 1000 + GRACE_S + _RELEASE_S
             self._release = asyncio.get_running_loop().call_later(left_s, self._let_go)
+        self._journal.tidy()

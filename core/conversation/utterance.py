@@ -13,7 +13,7 @@ from msgspec import UNSET, UnsetType
 
 from core.conversation.audio_frames import AudioEncoding
 from core.speech import WordTiming
-from core.synthesis.live import FLUSH, Flush
+from core.synthesis.live import FLUSH, Flush, after_marks
 
 MAX_FLUSHES = 256
 """Places of one text where it was asked to be spoken without waiting; further ones are dropped."""
@@ -88,10 +88,11 @@ class Utterance(msgspec.Struct, eq=False):
 
     def rewind(self) -> None:
         """Speak it from its last mark on: it was stopped."""
-        if not self.chunks:
+        if not self.clauses:
             return
         mark = self.clauses[-1]
-        self.start_char, self.start_ms = mark.start_char, mark.offset_ms
+        self.start_char = after_marks(self.text, mark.start_char)
+        self.start_ms = mark.offset_ms
         self.words = [word for word in self.words if word.char_start < mark.start_char]
         self.sent_ms, self.chunks, self.resumed = mark.offset_ms, 0, True
 
@@ -109,7 +110,7 @@ class Arriving:
     cancelled and taken up again. `grown()` is to be called after every change of the utterance.
     """
 
-    __slots__ = ("_flushed", "_given", "_grown", "_idle_s", "_stopped", "_utterance")
+    __slots__ = ("_flushed", "_given", "_grown", "_idle_s", "_utterance")
 
     def __init__(self, utterance: Utterance, idle_s: float) -> None:
         self._utterance = utterance
@@ -117,17 +118,6 @@ class Arriving:
         self._given = utterance.start_char
         self._flushed = sum(at <= utterance.start_char for at in utterance.flushes)
         self._grown = asyncio.Event()
-        self._stopped = False
-
-    @property
-    def given(self) -> int:
-        """Where in the utterance's text what was given ends."""
-        return self._given
-
-    def stop(self) -> None:
-        """End with what was written by now, though the text is not complete."""
-        self._stopped = True
-        self._grown.set()
 
     def grown(self) -> None:
         """The utterance has more text, is to be flushed or is complete."""
@@ -142,7 +132,7 @@ class Arriving:
             found = self._next()
             if found is not None:
                 return found
-            if self._utterance.complete or self._stopped:
+            if self._utterance.complete:
                 raise StopAsyncIteration
             try:
                 async with asyncio.timeout(self._idle_s):

@@ -41,11 +41,11 @@ class Writing:
         utterance = self._new(command.utterance_id)
         utterance.text = command.text
         utterance.complete = True
-        utterance.stream = command.stream
+        utterance.stream = command.stream is True
         utterance.language = command.language or utterance.language
         utterance.format = command.format or utterance.format
-        utterance.optimize_for_speed = command.optimize_for_speed
-        utterance.enable_caching = command.enable_caching
+        utterance.optimize_for_speed = command.optimize_for_speed is not False
+        utterance.enable_caching = command.enable_caching is not False
         utterance.command_id = command.command_id
         self._queue(utterance)
         return utterance

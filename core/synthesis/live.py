@@ -28,13 +28,22 @@ from core.speech import SegmentPlan, SpeechPlan, SpeechRequest, SpeechTrace
 from core.synthesis.plan import Planner
 from core.synthesis.reply import AT_LEAST
 from core.synthesis.segments import SegmentVoice
-from core.synthesis.voicing import ReplyParts, SpokenPiece, Voicing
+from core.synthesis.voicing import ClauseStart, ReplyParts, SpokenPiece, Voicing
 from core.text.clauses import MAX_WAIT_S, ClauseCutter
 from core.text.clean import speakable
 from core.text.languages import AUTO, Language, language_of
 from core.text.script import readable
 
-__all__ = ["FLUSH", "HEARD_PIECE_BYTES", "Flush", "LiveReply", "SpokenPiece", "TextSource"]
+__all__ = [
+    "FLUSH",
+    "HEARD_PIECE_BYTES",
+    "ClauseStart",
+    "Flush",
+    "LiveReply",
+    "SpokenPiece",
+    "TextSource",
+    "after_marks",
+]
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +83,8 @@ class _Clause(msgspec.Struct, frozen=True):
     segment: SegmentPlan
     voice: SegmentVoice
     language: str
+    end: int
+    """Where in the text what follows begins, with the marks that belong to this one."""
 
 
 class LiveReply:
@@ -115,6 +126,8 @@ class LiveReply:
         self._clauses: deque[tuple[int, str]] = deque()
         """Cut and not begun, each with its place in the text; bounded by the text's length."""
         self._cut_chars = 0
+        self._text = ""
+        """All that was read."""
         self._changed = asyncio.Event()
         self._failure: Exception | None = None
         self._ended = False
@@ -178,6 +191,14 @@ class LiveReply:
                 yield piece
         del self._unsaid_s[segment.index]
         self._voices.remove(clause.voice)
+        next_char = self._after(clause)
+        if next_char is not None:
+            yield self._voicing.clause_end(next_char)
+
+    def _after(self, clause: _Clause) -> int | None:
+        """Where the next clause begins, as far as the text is known; None: nothing follows."""
+        at = after_marks(self._text, clause.end)
+        return None if self._ended and not speakable(self._text[at:]) else at
 
     async def _read(self, text: TextSource) -> None:
         """Cut the text as it comes. Its errors are raised after what was complete by then."""
@@ -199,6 +220,7 @@ class LiveReply:
             raise TextTooLong(
                 f"The text is too long; {self._max_text_chars} characters are allowed."
             )
+        self._text += piece
         for at in range(0, len(piece), _TURN_CHARS):
             if at:
                 await asyncio.sleep(0)
@@ -261,7 +283,8 @@ class LiveReply:
             return
         plan = await self._plan(text)
         lookup = await self._parts.cache.lookup(plan, self._trace)
-        at += len(written) - len(text)
+        at, end = at + len(written) - len(text), at + len(written)
+        starts = [at + segment.source_start for segment in plan.segments[1:]]
         for index, segment in enumerate(plan.segments):
             number = self._segments
             self._segments += 1
@@ -274,7 +297,8 @@ class LiveReply:
             except Busy:
                 # In its turn it is asked for again.
                 log.debug("clause_not_begun_ahead")
-            await self._ready.put(_Clause(_placed(segment, number, at), voice, plan.language))
+            placed = _placed(segment, number, at)
+            await self._ready.put(_Clause(placed, voice, plan.language, [*starts, end][index]))
 
     def _deadline(self, number: int, ahead_s: float) -> Deadline:
         """The first clause is due when it is complete, a later one when all before it is heard."""
@@ -291,6 +315,14 @@ class LiveReply:
             self._trace.plan_ms = self._trace.now_ms()
             self._trace.language = plan.language
         return msgspec.structs.replace(plan, rendition_key="")
+
+
+def after_marks(text: str, at: int) -> int:
+    """Where a clause begins whose predecessor ends at `at`, as far as the text is known; 0 stays 0,
+    since there is none before it."""
+    while 0 < at < len(text) and text[at] in _MARKS_LEFT:
+        at += 1
+    return at
 
 
 def _placed(segment: SegmentPlan, number: int, at: int) -> SegmentPlan:

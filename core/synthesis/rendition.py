@@ -11,7 +11,7 @@ from core.audio.mp3 import frame_ends
 from core.audio.plain import WAV_HEADER_BYTES
 from core.cache.envelope import RenditionEntry
 from core.speech import SpeechPlan
-from core.synthesis.voicing import SpokenPiece
+from core.synthesis.voicing import ClauseStart, SpokenPiece
 
 PIECE_MS: Final = 200
 
@@ -35,6 +35,8 @@ def in_pieces(entry: RenditionEntry, plan: SpeechPlan) -> Iterator[SpokenPiece]:
             words += 1
         clause = max(0, bisect_right(starts, offset_ms) - 1)
         start_ms, start_char = clauses[clause]
+        follows = max(0, bisect_right(starts, end_ms) - 1)
+        ends = follows != clause and end < len(entry.audio)
         yield SpokenPiece(
             data=entry.audio[sent:end],
             offset_ms=offset_ms,
@@ -43,6 +45,7 @@ def in_pieces(entry: RenditionEntry, plan: SpeechPlan) -> Iterator[SpokenPiece]:
             clause=clause,
             clause_start_char=start_char,
             clause_offset_ms=start_ms,
+            next_clause=ClauseStart(clauses[follows][1], clauses[follows][0]) if ends else None,
         )
         sent, offset_ms = end, end_ms
 

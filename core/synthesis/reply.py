@@ -78,6 +78,10 @@ class Reply:
                         body.append(piece.data)
                         words.extend(piece.words)
                         yield piece
+                if index + 1 < len(voices):
+                    end = voicing.clause_end(plan.segments[index + 1].source_start)
+                    words.extend(end.words)
+                    yield end
             tail = await voicing.finish()
             body.append(tail.data)
             words.extend(tail.words)

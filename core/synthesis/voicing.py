@@ -40,6 +40,15 @@ class ReplyParts(msgspec.Struct, frozen=True):
     """Told which voice is going to speak a text that somebody has begun to write."""
 
 
+class ClauseStart(msgspec.Struct, frozen=True):
+    """Where a clause begins of which nothing was handed out yet."""
+
+    char: int
+    """In the caller's text."""
+    offset_ms: float
+    """On the utterance's clock."""
+
+
 class SpokenPiece(msgspec.Struct, frozen=True):
     """Encoded audio on its way to a listener, and what is said in it."""
 
@@ -59,6 +68,9 @@ class SpokenPiece(msgspec.Struct, frozen=True):
     """Where that clause begins in the caller's text."""
     clause_offset_ms: float
     """Where that clause begins on the utterance's clock."""
+    next_clause: ClauseStart | None = None
+    """This piece, which may hold no audio, is the last one of its clause, and that is where the
+    next begins; None: more of it may come, or nothing follows but a tail."""
 
 
 class Voicing:
@@ -155,6 +167,14 @@ class Voicing:
         voice.close()
         self.plausible = self.plausible and plausible
         self._weighted_quality += score * samples_of(sum(map(len, pcm)))
+
+    def clause_end(self, next_char: int) -> SpokenPiece:
+        """Says without audio that the segment is over, and where in the caller's text the next one
+        begins. Its last words come with it, though the encoder may hold back some of their audio.
+        """
+        left, self._words = tuple(self._words), deque()
+        follows = ClauseStart(next_char, self._joiner.samples * 1000 / RATE_HZ)
+        return SpokenPiece(b"", self._sent_ms, 0.0, left, *self._segment, follows)
 
     async def finish(self) -> SpokenPiece:
         """What was held back, perhaps nothing; no segment may follow."""

@@ -6,6 +6,7 @@ import array
 import asyncio
 import io
 import math
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -15,10 +16,12 @@ from redis.exceptions import RedisError
 from core.audio.codecs import CodecPool, open_encoder, pieces
 from core.audio.formats import ALIASES, FORMATS, OutputFormat, resolve
 from core.audio.pcm import RATE_HZ
+from core.embedded import Role, redis_url
 from core.errors import ProviderUnavailable
 from core.providers.local import LocalProvider
 from core.redis import open_redis
 from core.settings import Settings
+from core.sockets import socket_path
 from core.text.languages import LANGUAGES
 from core.voices.registry import LOCAL_VOICES, lane_of
 from gateway.client import gateway_key, gateway_url
@@ -41,9 +44,21 @@ class Doubtful(Wrong):
     """It works for now, or is not needed."""
 
 
+class NothingHere(Wrong):
+    """Nothing answers at a place in this installation's data directory."""
+
+    def __init__(self, place: Path) -> None:
+        self.place = place
+        super().__init__(
+            f"nothing answers in {place}",
+            "Start it with `seiketsu up`; if it runs, ask in the folder where it was started, or "
+            "set SEIKETSU_DATA_DIR.",
+        )
+
+
 async def state_database(settings: Settings) -> str:
     """Reachable, new enough, and it evicts nothing."""
-    info = await _redis_info(settings.redis.state_url, "REDIS_URL")
+    info = await _redis_info(settings, "state", settings.redis.state_url, "REDIS_URL")
     policy = info.get("maxmemory_policy", "unknown")
     if policy != "noeviction" and int(info.get("maxmemory", 0)) > 0:
         raise Wrong(
@@ -60,7 +75,7 @@ async def state_database(settings: Settings) -> str:
 
 async def audio_database(settings: Settings) -> str:
     """Reachable, new enough, and bounded."""
-    info = await _redis_info(settings.redis.cache_url, "CACHE_REDIS_URL")
+    info = await _redis_info(settings, "cache", settings.redis.cache_url, "CACHE_REDIS_URL")
     if not int(info.get("maxmemory", 0)):
         raise Doubtful(
             "its memory has no bound", "Set its maxmemory, with maxmemory-policy allkeys-lfu."
@@ -74,11 +89,13 @@ async def audio_database(settings: Settings) -> str:
     return f"version {info['redis_version']}, {policy}"
 
 
-async def _redis_info(url: str, variable: str) -> dict[str, Any]:
+async def _redis_info(settings: Settings, role: Role, url: str, variable: str) -> dict[str, Any]:
     client = open_redis(url, timeout_s=_REDIS_S, max_connections=1)
     try:
         info: dict[str, Any] = await client.info()
     except (RedisError, OSError) as error:
+        if url == redis_url(settings.data_dir, role):
+            raise NothingHere(settings.data_dir.absolute()) from error
         raise Wrong(
             f"no answer ({type(error).__name__})",
             f"Start it with `seiketsu up`, or set {variable}.",
@@ -100,6 +117,8 @@ async def voice_server(settings: Settings) -> str:
     try:
         status = await local.status()
     except ProviderUnavailable as error:
+        if settings.voice_socket == socket_path(settings.data_dir, "voices.sock"):
+            raise NothingHere(settings.data_dir.absolute()) from error
         raise Wrong(
             f"no answer on {settings.voice_socket}",
             "Start it with `seiketsu up`, or set SEIKETSU_VOICE_SOCKET.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
@@ -60,15 +61,33 @@ async def _all(settings: Settings) -> list[Finding]:
         "gateway": checks.gateway(settings),
         "provider": checks.provider(settings),
     }
-    return list(await asyncio.gather(*(_bounded(n, w) for n, w in works.items())))
+    absent: dict[str, Path] = {}
+    found = await asyncio.gather(*(_bounded(n, w, absent) for n, w in works.items()))
+    if any(one.name == "gateway" and one.state == "ok" for one in found):
+        found = [_elsewhere(f, absent[f.name]) if f.name in absent else f for f in found]
+    return found
 
 
-async def _bounded(name: str, work: Coroutine[Any, Any, str]) -> Finding:
+def _elsewhere(finding: Finding, place: Path) -> Finding:
+    """What a gateway that is ready has, and this folder has not."""
+    return Finding(
+        finding.name,
+        "warning",
+        f"not in {place}; the gateway has one, which answers it",
+        "To check it ask in the folder where it was started, or set SEIKETSU_DATA_DIR.",
+    )
+
+
+async def _bounded(name: str, work: Coroutine[Any, Any, str], absent: dict[str, Path]) -> Finding:
+    """What the check found; what is not where it would be, it puts into `absent`."""
     try:
         async with asyncio.timeout(_CHECK_S):
             return Finding(name, "ok", await work)
     except checks.Doubtful as doubt:
         return Finding(name, "warning", doubt.found, doubt.action)
+    except checks.NothingHere as wrong:
+        absent[name] = wrong.place
+        return Finding(name, "wrong", wrong.found, wrong.action)
     except checks.Wrong as wrong:
         return Finding(name, "wrong", wrong.found, wrong.action)
     except TimeoutError:

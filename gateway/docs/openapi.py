@@ -14,7 +14,7 @@ from gateway.docs.session import REFUSALS as SESSION_REFUSALS
 from gateway.docs.session import SESSION_PATH, session_operation, session_schemas
 from gateway.errors import STATUS, ErrorBody, ErrorRow, error_table
 from gateway.messages import SynthesizeReply, SynthesizeRequest
-from gateway.messages_agents import AgentBody, AgentChange, PhrasesBody
+from gateway.messages_agents import AgentBody, AgentChange, AgentVoice, PhrasesBody
 from gateway.messages_jobs import BulkRequest, PregenerateRequest
 from gateway.messages_quality import AnalyzeRequest
 from gateway.messages_session import SessionRequest
@@ -62,10 +62,15 @@ _AUDIO_PATH: Final = f"{_PREFIX}/audio/{{audio_id}}"
 _EXAMPLE: Final = {"text": "Hello! How can I help you today?", "voice_agent_id": "agent_123"}
 
 
+def request_bodies() -> set[type[msgspec.Struct]]:
+    """Every JSON body that a caller may send."""
+    return {SynthesizeRequest, *_BODIES.values()}
+
+
 def complete_schema(generated: dict[str, Any]) -> dict[str, Any]:
     """Litestar's document with the synthesis routes and the error table added."""
     _, components = msgspec.json.schema_components(
-        [SynthesizeRequest, SynthesizeReply, ErrorBody, *set(_BODIES.values())], ref_template=_REF
+        [SynthesizeReply, ErrorBody, AgentVoice, *request_bodies()], ref_template=_REF
     )
     known = generated.get("components", {})
     return {
@@ -107,6 +112,8 @@ def _description(rows: list[ErrorRow]) -> str:
         "what is wrong, `error.action` what to do, `error.retryable` whether the same request may "
         "succeed later, and `error.request_id` names the request. An audio reply that breaks off "
         "after its beginning is never ended cleanly: the connection is cut.\n\n"
+        "## Bodies\n\nA field that is not known is refused. Of the fields that may be left out, "
+        "null counts as left out; only in `PATCH /agents/{agent_id}` null gives a setting back.\n\n"
         f"{error_markdown(rows)}\n\n"
         "## Formats\n\nAll audio is mono. `pcm` is 16-bit little endian without a header; `opus` "
         "and `ogg` are Opus in Ogg pages of 20 ms. Short names: `mp3`, whose bit rate is the "

@@ -8,9 +8,10 @@ from core.conversation.events import schemas
 from core.conversation.journal_store import RESUME_S
 from core.conversation.playout import GRACE_S
 from core.conversation.speaking import LEAD_MS, TEXT_IDLE_S
-from core.conversation.turns import MAX_WAITING
+from core.settings import GatewaySettings
 from gateway.docs.session_tables import command_markdown, event_markdown, header_markdown
 
+_DEFAULTS: Final = GatewaySettings()
 SESSION_PATH: Final = "/api/v1/voice/streaming/stream/{session_id}"
 
 REFUSALS: Final = {
@@ -71,17 +72,17 @@ def _query(name: str, description: str) -> dict[str, Any]:
 
 
 CLOSE_CODES: Final = {
-    1000: "nobody sent anything for ten minutes (the operator may choose another time)",
+    1000: "nobody sent anything for ten minutes (SEIKETSU_SESSION_IDLE)",
     1001: "the gateway is going to end; what was asked before is answered first",
-    1006: "you took nothing for 30 seconds: the connection is cut",
+    1006: "you took nothing for 30 seconds (SEIKETSU_SEND_STALL): the connection is cut",
     1007: "a text frame was not UTF-8",
     1008: "20 messages in a row could not be read, or one came in over 256 pieces",
-    1009: "a frame was larger than 64 KB",
+    1009: "a frame was larger than 64 KB (SEIKETSU_MAX_FRAME_BYTES)",
     1011: "a fault of the gateway, or no answer to its pings",
     1012: "the gateway is going to end; after `going_away` the session goes on where you connect "
     "again, else the gateway ended before the session could",
-    4008: "what waited for you was not read within 20 seconds; the last event is the error "
-    "`client_too_slow`",
+    4008: "what waited for you was not read within 20 seconds (two thirds of "
+    "SEIKETSU_SEND_STALL); the last event is the error `client_too_slow`",
     4009: "another connection goes on with this session; the last event is the error `taken_over`",
 }
 """The times are those of the settings' defaults."""
@@ -94,7 +95,8 @@ def protocol_markdown() -> str:
         commands=command_markdown(),
         events=event_markdown(),
         header=header_markdown(),
-        waiting=MAX_WAITING,
+        waiting=_DEFAULTS.session_queue,
+        handshake_s=f"{_DEFAULTS.request_timeout_s:g}",
         resume_s=RESUME_S,
         lead_s=f"{LEAD_MS / 1000:g}",
         idle_s=f"{TEXT_IDLE_S:g}",
@@ -106,9 +108,10 @@ def protocol_markdown() -> str:
 _PROTOCOL: Final = """\
 A WebSocket: `ws://HOST/api/v1/voice/streaming/stream/session_123`. It lets in whom the other \
 routes let in: by a key in the headers, or without keys programs on this computer. A browser sends \
-the token of `POST /api/v1/voice/sessions`, as `?token=TOKEN` or by offering the subprotocols \
-`seiketsu` and `seiketsu.token.TOKEN`. A refused handshake is answered with the status and \
-the body of every error.
+the token of `POST /api/v1/voice/sessions` by offering the subprotocols `seiketsu` and \
+`seiketsu.token.TOKEN`, or as `?token=TOKEN`, which whoever stands between may log. A refused \
+handshake is answered with the status and the body of every error; one that is not there as a \
+whole {handshake_s} s after it was begun is closed without an answer (SEIKETSU_REQUEST_TIMEOUT).
 
 Messages are JSON objects in text frames, told apart by `type`. The whole of a short talk:
 
@@ -130,7 +133,8 @@ and of one whose text a language model writes:
 Any command may carry a `command_id` (1 to 64 characters). It comes back in the answer; a \
 command without an answer of its own is acknowledged by `accepted`. A command that cannot be \
 carried out is answered by `error` with its `command_id`, where one can be read. Of the last 256 \
-a repeated one is acknowledged again and not carried out twice, except `ping` and `get_stats`.
+a repeated one is acknowledged again and not carried out twice, except `ping` and `get_stats`. \
+Of what may be left out, null counts as left out.
 
 {commands}
 
@@ -139,9 +143,10 @@ interruption drops leaves a gap.
 
 {events}
 
-Utterances are spoken in the order they were begun; {waiting} may wait behind the one being \
-spoken, the next gets `session_busy`. One whose text is being written is waited for: `end` it, \
-or what is behind it waits until the text did not grow for {idle_s} s. A streamed utterance is \
+Utterances are spoken in the order they were begun; {waiting} (SEIKETSU_SESSION_QUEUE) may wait \
+behind the one being spoken, the next gets `session_busy`. One whose text is being written is \
+waited for: `end` it, or what is behind it waits until the text did not grow for {idle_s} s. A \
+streamed utterance is \
 sent {lead_s} s ahead of its hearing; report `playback` where playing began late. After \
 `interrupt` no audio of what was asked before is sent; text that still arrives with the old \
 `utterance_id` is dropped, so give your texts ids, and name them in `flush` and `end`: a late \
@@ -150,7 +155,8 @@ one of a text that was interrupted then does nothing to the next. An utterance i
 names it, or whose offset follows a `playback` of it, tells how much of it was heard, and \
 everything after it as not heard. An error with an `utterance_id` ends that utterance, and the \
 next one follows; what still arrives for it is dropped up to `end`. A frame of yours may have 64 \
-KB; an `audio_response` over 900,000 bytes is answered by `frame_too_large`: use `stream`.
+KB, unless `connection_established` tells otherwise; an `audio_response` over 900,000 bytes is \
+answered by `frame_too_large`: use `stream`.
 
 ## Lost and regained
 
@@ -158,7 +164,8 @@ A session that has streamed something (`text`, or `synthesize` with `stream`) ou
 connection, and its gateway, by {resume_s} s. Connect again under the same id, with the same key \
 or another token of it, and say `?resume_token=TOKEN&last_sequence=N`: the token of the last \
 `connection_established`, and the highest `sequence` you got. A page may offer the subprotocol \
-`seiketsu.resume.TOKEN` beside `seiketsu` instead of the first. The new `connection_established` \
+`seiketsu.resume.TOKEN` beside `seiketsu` instead of the first, so that the token stands in no \
+URL. The new `connection_established` \
 says `resumed` and holds the next token; the one you sent is used up with your next message.
 
 What you did not get is spoken again from the start of the clause it belongs to: `speech_resumed` \

@@ -47,7 +47,7 @@ def _table(head: str, kinds: tuple[type[msgspec.Struct], ...], common: tuple[str
 def _fields(kind: type[msgspec.Struct], common: tuple[str, ...]) -> Iterator[str]:
     said = _docstrings(kind)
     for field in msgspec.structs.fields(kind):
-        if field.name in common:
+        if field.encode_name in common:
             continue
         told = f"`{field.encode_name}`{_default(field.default)}"
         found = said.get(field.name) or _described(field.type)

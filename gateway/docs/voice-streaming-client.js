@@ -48,8 +48,8 @@ export class VoiceStreamingClient {
       language,
       format: wanted.format,
       audio_encoding: wanted.audioEncoding,
-      token,
     };
+    this._token = token; // stands in no URL, which others may log
     this._WebSocket = WebSocket || globalThis.WebSocket;
     this._renewToken = wanted.renewToken;
 
@@ -76,7 +76,7 @@ export class VoiceStreamingClient {
     this._last = 0; // sequence of the last event
     this._tries = 0;
     this._retryMs = 0;
-    this._resumeToken = null; // stands in no URL, which others may log
+    this._resumeToken = null; // nor does this
     this._mostBytes = Infinity; // of a frame
     this._writing = null; // { id }: the text that was not ended yet
     this._broken = null; // { id, reason }: a text that lost a piece
@@ -88,8 +88,11 @@ export class VoiceStreamingClient {
       .filter(([, value]) => value !== undefined && value !== null)
       .map(([name, value]) => `${name}=${encodeURIComponent(value)}`);
     const url = this._url + (query.length ? `?${query.join("&")}` : "");
-    const socket = this._resumeToken
-      ? new this._WebSocket(url, ["seiketsu", `seiketsu.resume.${this._resumeToken}`])
+    const protocols = [];
+    if (this._token) protocols.push(`seiketsu.token.${this._token}`);
+    if (this._resumeToken) protocols.push(`seiketsu.resume.${this._resumeToken}`);
+    const socket = protocols.length
+      ? new this._WebSocket(url, ["seiketsu", ...protocols])
       : new this._WebSocket(url);
     this._socket = socket;
     socket.binaryType = "arraybuffer";
@@ -131,12 +134,12 @@ export class VoiceStreamingClient {
     if (this._closed) return;
     this._options.last_sequence = this._last;
     if (!this._renewToken) {
-      delete this._options.token; // it was for once
+      this._token = null; // it was for once
       this._open();
       return;
     }
     const open = (token) => {
-      this._options.token = token;
+      this._token = token;
       this._open();
     };
     this._renewToken().then(open, () => this._lost(1006, "no token"));

@@ -10,7 +10,6 @@ from litestar import Response
 from litestar.handlers import HTTPRouteHandler, delete, get, patch, post, put
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import PathParameter
-from msgspec import UNSET
 
 from core.agent_store import Expected
 from core.agents import AgentRecord, VoiceAgent
@@ -84,7 +83,7 @@ def agent_routes(edge: Edge) -> list[HTTPRouteHandler]:
     )
     async def create_agent(request: AnyRequest) -> Response[AgentReply]:
         body = await json_body(request, _agent_body, edge.settings.gateway.max_body_bytes)
-        agent_id = f"agent_{secrets.token_hex(6)}" if body.id is UNSET else body.id
+        agent_id = f"agent_{secrets.token_hex(6)}" if body.id is None else body.id
         record, _ = await edge.runtime.agent_store.put(
             caller(edge, request).tenant, agent_of(body, agent_id), "absent"
         )
@@ -126,9 +125,9 @@ def agent_routes(edge: Edge) -> list[HTTPRouteHandler]:
     async def put_agent(request: AnyRequest, agent_id: AgentId) -> Response[AgentReply]:
         expected = expected_of(request)
         body = await json_body(request, _agent_body, edge.settings.gateway.max_body_bytes)
-        if body.id is not UNSET and body.id != agent_id:
+        if body.id is not None and body.id != agent_id:
             raise InvalidRequest("`id` is another than the one in the path.")
-        if expected is None and body.revision is not UNSET:
+        if expected is None and body.revision is not None:
             expected = frozenset({body.revision})
         tenant = caller(edge, request).tenant
         try:

@@ -94,8 +94,8 @@ def bulk_routes(edge: Edge) -> list[HTTPRouteHandler]:
                 "bulk",
                 asked.voice_agent_id,
                 asked.language,
-                asked.format,
-                asked.optimize_for_speed,
+                asked.output_format,
+                asked.quickly,
             )
             ref = await edge.jobs.start(tenant, spec, asked.texts)
             return Response(started(ref.job_id, len(asked.texts)), status_code=202)
@@ -155,7 +155,7 @@ def _check(edge: Edge, tenant: str, asked: BulkRequest) -> None:
         advice = "More than {most} texts are spoken with `background_processing` only."
     if len(asked.texts) > most:
         raise TooManyTexts(advice.format(most=most))
-    resolve(asked.format, limits.speech.mp3_kbps)
+    resolve(asked.output_format, limits.speech.mp3_kbps)
     languages_of(
         edge.runtime.agent_store.snapshot.get(tenant, asked.voice_agent_id), asked.language
     )
@@ -205,8 +205,8 @@ async def _foreground(edge: Edge, tenant: str, asked: BulkRequest) -> BulkReply:
                 text=text,
                 agent_id=asked.voice_agent_id,
                 language=asked.language,
-                output_format=asked.format,
-                optimize_for_speed=asked.optimize_for_speed,
+                output_format=asked.output_format,
+                optimize_for_speed=asked.quickly,
                 origin="bulk",
             )
             keep = partial(kept.keep, index)

@@ -12,7 +12,8 @@ from litestar.openapi.datastructures import ResponseSpec
 
 from core.analytics.agents import AgentCounts
 from core.analytics.recorder import Recorder
-from core.cluster import ProcessReport, total
+from core.cluster import Look, ProcessReport, total
+from core.cluster_sessions import OpenSession
 from gateway.edge import Edge
 from gateway.errors import ErrorBody
 from gateway.messages_health import (
@@ -31,6 +32,8 @@ from gateway.messages_health import (
 
 _READY_S = 2.0
 _PROVIDER = "elevenlabs"
+_AT_ONCE = 500
+"""Sessions put into the answer before others have their turn."""
 
 
 def detailed_route(edge: Edge) -> HTTPRouteHandler:
@@ -54,11 +57,11 @@ def detailed_route(edge: Edge) -> HTTPRouteHandler:
     )
     async def detailed(request: Request[Any, Any, Any]) -> DetailedHealth:
         tenant = edge.gate.admit(dict(request.scope["headers"])).tenant
-        checks, reports = await asyncio.gather(_checks(edge), edge.cluster.processes())
-        together = total(reports)
+        checks, seen = await asyncio.gather(_checks(edge), edge.cluster.look(tenant))
+        reports, together = seen.processes, total(seen.processes)
         return DetailedHealth(
             overall_health=_overall(edge, checks),
-            streaming_connections=_connections(reports, tenant),
+            streaming_connections=await _connections(seen),
             performance_summary=_performance(edge, together),
             agents=[_agent(name, one) for name, one in together.agents.of(tenant).items()],
             processes=[_process(report, tenant) for report in reports],
@@ -129,22 +132,27 @@ def _provider(edge: Edge) -> ProviderHealth:
     )
 
 
-def _connections(reports: list[ProcessReport], tenant: str) -> StreamingConnections:
+async def _connections(seen: Look) -> StreamingConnections:
+    listed = []
+    for start in range(0, len(seen.sessions), _AT_ONCE):
+        listed += [_connection(*one) for one in seen.sessions[start : start + _AT_ONCE]]
+        await asyncio.sleep(0)
     return StreamingConnections(
-        active_count=sum(report.active_sessions for report in reports),
-        connections=[
-            StreamingConnection(
-                session_id=one.session_id,
-                voice_agent_id=one.voice_agent_id,
-                language=one.language,
-                connected_at=_iso(one.connected_unix_s),
-                requests=one.requests,
-                process=report.name,
-            )
-            for report in reports
-            for one in report.connections
-            if one.tenant == tenant
-        ],
+        active_count=sum(report.active_sessions for report in seen.processes),
+        connections=listed,
+        listed=len(listed),
+        truncated=seen.truncated,
+    )
+
+
+def _connection(process: str, one: OpenSession) -> StreamingConnection:
+    return StreamingConnection(
+        session_id=one.session_id,
+        voice_agent_id=one.voice_agent_id,
+        language=one.language,
+        connected_at=_iso(one.connected_unix_s),
+        requests=one.requests,
+        process=process,
     )
 
 

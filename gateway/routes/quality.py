@@ -63,13 +63,13 @@ def quality_route(edge: Edge) -> HTTPRouteHandler:
         with edge.place():
             try:
                 found = await while_connected(
-                    request.receive, check.analyse(asked, request_id, body.quality_threshold)
+                    request.receive, check.analyse(asked, request_id, body.threshold)
                 )
             except ClientGone as error:
                 raise InvalidRequest("The caller left.") from error
         took_ms = (time.monotonic() - began_s) * 1000
         return Response(
-            analyze_reply(found, body.quality_threshold, took_ms),
+            analyze_reply(found, body.threshold, took_ms),
             headers={"cache-control": "no-store", "x-request-id": request_id},
         )
 

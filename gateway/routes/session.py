@@ -44,7 +44,6 @@ from gateway.handshake import Opening, accept_event, fixed, is_session_path, ope
 from gateway.http import send_reply
 from gateway.session_reading import Reading
 from gateway.session_wire import Close, Wire
-from gateway.websocket import MAX_FRAME_BYTES
 
 FINISH_SHARE: Final = 0.75
 """Of SEIKETSU_DRAIN: how long a session may still speak what was asked when the gateway is going to
@@ -91,7 +90,8 @@ def _parts(edge: Edge) -> SessionParts:
         new_request_id=new_request_id,
         report=log_unexpected,
         max_text_chars=edge.settings.speech.max_text_chars,
-        max_frame_bytes=MAX_FRAME_BYTES,
+        max_frame_bytes=edge.settings.gateway.max_frame_bytes,
+        max_waiting=edge.settings.gateway.session_queue,
     )
 
 
@@ -219,6 +219,7 @@ async def _read(session: Session, outbox: Outbox, wire: Wire, idle_s: float) -> 
         if wire.fenced:
             return TAKEN_OVER
         if wire.leaving:
+            wire.keep(message)
             return GOING_AWAY
         if message is None:
             if session.speaking:

@@ -14,7 +14,6 @@ from typing import Final
 from litestar.enums import ScopeType
 from litestar.handlers import ASGIRouteHandler, asgi
 from litestar.types import Receive, Scope, Send
-from msgspec import UNSET
 
 from core.analytics.recorder import CLIENT_GONE
 from core.audio.formats import content_types, resolve
@@ -85,7 +84,7 @@ async def _serve(
         if accept is not None and len(accept) <= 1024:
             audio = wanted_audio(accept) or audio
         output_format = asked.format
-        if output_format is UNSET:
+        if output_format is None:
             if audio == NOT_MADE:
                 raise NotAcceptable(f"The audio types are: {', '.join(content_types())}.")
             output_format = audio if audio not in (None, ANY_AUDIO) else _DEFAULT_FORMAT
@@ -95,10 +94,11 @@ async def _serve(
             agent_id=asked.voice_agent_id,
             language=asked.language,
             output_format=output_format,
-            optimize_for_speed=asked.optimize_for_speed,
-            enable_caching=asked.enable_caching,
+            optimize_for_speed=asked.optimize_for_speed is not False,
+            enable_caching=asked.enable_caching is not False,
         )
-        await exchange.answer(request, as_audio=audio is not None, inline=asked.include_audio)
+        inline = asked.include_audio is True
+        await exchange.answer(request, as_audio=audio is not None, inline=inline)
     except StreamBroken as broken:
         # Nothing more is sent: the server then cuts the connection and the client sees why not to
         # trust what it got.

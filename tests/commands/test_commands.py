@@ -172,6 +172,23 @@ def test_the_doctor_finds_a_sound_installation_sound(seiketsu: Seiketsu) -> None
     }
 
 
+def test_the_doctor_in_another_folder_goes_by_what_the_gateway_says(
+    seiketsu: Seiketsu, tmp_path: Path
+) -> None:
+    told = seiketsu("doctor", "--json", SEIKETSU_DATA_DIR="")
+    assert told.code == 0, told.out
+    checks = {check["name"]: check for check in told.json["checks"]}
+    for name in ("state database", "audio database", "voice server"):
+        assert checks[name]["state"] == "warning"
+        assert str(tmp_path / ".seiketsu") in checks[name]["found"]
+        assert "SEIKETSU_DATA_DIR" in checks[name]["action"]
+    alone = seiketsu("doctor", "--json", SEIKETSU_DATA_DIR="", SEIKETSU_URL="http://127.0.0.1:1")
+    assert alone.code == 1
+    wrong = {one["name"]: one for one in alone.json["checks"] if one["state"] == "wrong"}
+    assert set(wrong) == {"state database", "audio database", "voice server", "gateway"}
+    assert str(tmp_path / ".seiketsu") in wrong["state database"]["found"]
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "check"),
     [

@@ -31,10 +31,11 @@ from core.speech import (
     SpeechTrace,
     WordTiming,
 )
-from core.synthesis.live import Flush, SpokenPiece
-from core.text.words import words_of
+from core.synthesis.live import ClauseStart, Flush, SpokenPiece
+from core.text.words import Word, words_of
 
 WORD_MS = 200
+CLAUSE_WORDS = 4
 PROVENANCE = Provenance(provider="fake", voice="v1", model="m1", language="en")
 
 
@@ -45,6 +46,10 @@ class FakeSpeaker:
         self.first_after_s = 0.0
         self.close_takes_s = 0.0
         self.fail_at_word: int | None = None
+        self.stuck_at_word: int | None = None
+        """Before it the voice is silent for good."""
+        self.held_back_ms = 0.0
+        """Of a clause that is over, what is to leave with the next one."""
         self.failure: Exception = SeiketsuError("Broken.")
         self.open = 0
         self.requests: list[SpeechRequest] = []
@@ -97,8 +102,13 @@ class FakeSpeaker:
         try:
             await asyncio.sleep(self.first_after_s)
             self._begin(trace, plan.language)
-            for number, word in enumerate(words_of(plan.rendition_key)):
-                yield self._piece(number, word.text, word.start)
+            words = words_of(plan.rendition_key)
+            for number, word in enumerate(words):
+                piece = await self._piece(number, word, number // CLAUSE_WORDS)
+                if not (number + 1) % CLAUSE_WORDS and number + 1 < len(words):
+                    follows = ClauseStart(words[number + 1].start, (number + 1) * WORD_MS)
+                    piece = msgspec.structs.replace(piece, next_clause=follows)
+                yield piece
         finally:
             await self._close()
 
@@ -110,24 +120,31 @@ class FakeSpeaker:
         *,
         lead_s: Callable[[], float],
     ) -> AsyncGenerator[SpokenPiece, None]:
-        """A word is spoken once what follows it has arrived."""
+        """A word is spoken once what follows it has arrived; whatever there is then is a clause,
+        whose end is told by a piece of its own."""
         self.requests.append(request)
         self.open += 1
         try:
-            whole, said = "", 0
+            whole, said, clause = "", 0, 0
             async for piece in text:
                 self.given.append(piece)
                 self.leads_s.append(lead_s())
                 flushed = isinstance(piece, Flush)
                 whole += "" if isinstance(piece, Flush) else piece
                 words = words_of(whole)
-                for word in words[said : len(words) if flushed else max(said, len(words) - 1)]:
-                    self._begin(trace, "en")
-                    yield self._piece(said, word.text, word.start)
-                    said += 1
-            for word in words_of(whole)[said:]:
+                ready = len(words) if flushed else max(said, len(words) - 1)
+                while said < ready:
+                    upto = min(ready, said + CLAUSE_WORDS)
+                    for spoken in words[said:upto]:
+                        self._begin(trace, "en")
+                        yield await self._piece(said, spoken, clause)
+                        said += 1
+                    follows = words[said].start if said < len(words) else len(whole)
+                    yield self._end(said, clause, follows)
+                    clause += 1
+            for spoken in words_of(whole)[said:]:
                 self._begin(trace, "en")
-                yield self._piece(said, word.text, word.start)
+                yield await self._piece(said, spoken, clause)
                 said += 1
             if not said:
                 raise TextEmpty()
@@ -141,13 +158,20 @@ class FakeSpeaker:
             trace.segments.append(SegmentResult("flight", PROVENANCE))
             trace.first_audio_ms = trace.now_ms()
 
-    def _piece(self, number: int, word: str, at: int) -> SpokenPiece:
+    async def _piece(self, number: int, word: Word, clause: int) -> SpokenPiece:
         if number == self.fail_at_word:
             raise self.failure
-        start_ms = number * WORD_MS
-        timing = WordTiming(word, start_ms, start_ms + WORD_MS, at, at + len(word))
-        data = f"{word:_<16}".encode()
-        return SpokenPiece(data, start_ms, WORD_MS, (timing,), number // 4, at, start_ms)
+        if number == self.stuck_at_word:
+            await asyncio.sleep(3600)
+        start_ms, at = number * WORD_MS, word.start
+        timing = WordTiming(word.text, start_ms, start_ms + WORD_MS, at, at + len(word.text))
+        data = f"{word.text:_<16}".encode()
+        return SpokenPiece(data, start_ms, WORD_MS, (timing,), clause, at, start_ms)
+
+    def _end(self, words: int, clause: int, next_char: int) -> SpokenPiece:
+        at_ms = words * WORD_MS
+        follows = ClauseStart(next_char, at_ms + self.held_back_ms)
+        return SpokenPiece(b"", at_ms, 0.0, (), clause, 0, 0.0, follows)
 
     async def _close(self) -> None:
         try:

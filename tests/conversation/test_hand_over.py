@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from core.conversation.commands import decode_command
 from core.conversation.journal_records import restored
+from core.conversation.journal_store import Batch, Hold, JournalStore, Mode, Outcome
 from core.conversation.journals import Journals
 from core.embedded import EmbeddedRedis
 from core.redis import open_redis
@@ -33,6 +34,106 @@ async def goes_on(talk: Talking, redis: Redis, last_sequence: int) -> Talking:
     assert taken is not None
     state = restored("s1", "acme", taken.fields, last_sequence)
     return Talking(talk.speaker, keeper=journals, state=state, hold=taken.hold)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("said", [0, 4, 8])
+async def test_a_voice_that_is_waited_for_holds_no_hand_over_up_and_no_clause_is_said_twice(
+    redis: Redis, said: int, whole: bool
+) -> None:
+    slow = FakeSpeaker()
+    slow.stuck_at_word = said
+    async with Talking(slow, keeper=Journals(redis)) as talk:
+        if whole:
+            await talk.say("synthesize", text=TEXT, stream=True, utterance_id="a")
+        else:
+            await talk.say("text", text=TEXT, utterance_id="a")
+        if said:
+            await talk.until("audio_chunk", said)
+        await talk.settle()
+        async with asyncio.timeout(0.5):
+            assert await talk.session.hand_over(0.01, 5.0)
+        assert talk.types()[-1] == "going_away"
+        last = talk.events[-1]["sequence"]
+        again = await goes_on(talk, redis, last)
+        again.speaker.stuck_at_word = None
+        async with again:
+            await again.session.greet()
+            await again.say("end", utterance_id="a")
+            await again.until("speech_finished")
+            assert [*talk.audio().split(), *again.audio().split()] == TEXT.split()
+            for resumed in again.of("speech_resumed"):
+                place = (resumed["from_char"], resumed["offset_ms"])
+                assert place == (TEXT.index(TEXT.split()[said]), said * WORD_MS)
+            assert len(again.of("speech_resumed")) == bool(said)
+
+
+async def test_audio_that_waits_for_its_time_is_left_to_who_goes_on(redis: Redis) -> None:
+    words = [f"w{number}" for number in range(24)]
+    async with Talking(FakeSpeaker(), keeper=Journals(redis)) as talk:
+        await talk.say("synthesize", text=" ".join(words), stream=True, utterance_id="a")
+        await talk.until("audio_chunk", 16)
+        await talk.settle()
+        assert await talk.session.hand_over(0.01, 1.0)
+        assert talk.audio().split() == words[:16], "nothing of the next clause is hurried"
+        async with await goes_on(talk, redis, talk.events[-1]["sequence"]) as again:
+            await again.session.greet()
+            resumed = await again.until("speech_resumed")
+            assert resumed["from_char"] == " ".join(words).index("w16")
+
+
+async def test_after_a_kill_a_clause_that_was_sent_wholly_is_not_said_again(redis: Redis) -> None:
+    slow = FakeSpeaker()
+    slow.stuck_at_word, slow.held_back_ms = 4, 30.0
+    async with Talking(slow, keeper=Journals(redis)) as talk:
+        await talk.say("text", text=TEXT, utterance_id="a")
+        chunk = await talk.until("audio_chunk", 4)
+        await talk.settle()
+        again = await goes_on(talk, redis, chunk["sequence"])
+    slow.stuck_at_word = None
+    async with again:
+        await again.session.greet()
+        resumed = await again.until("speech_resumed")
+        assert resumed["from_char"] == TEXT.index("five")
+        assert resumed["offset_ms"] == 4 * WORD_MS, "where what was sent ends"
+
+
+async def test_marks_that_come_late_belong_to_the_clause_that_was_said(redis: Redis) -> None:
+    slow = FakeSpeaker()
+    slow.stuck_at_word = 1
+    async with Talking(slow, keeper=Journals(redis)) as talk:
+        await talk.say("text", text="one", utterance_id="a")
+        await talk.say("flush", utterance_id="a")
+        chunk = await talk.until("audio_chunk")
+        await talk.settle()
+        await talk.say("text", text="!” two", utterance_id="a")
+        again = await goes_on(talk, redis, chunk["sequence"])
+    slow.stuck_at_word = None
+    async with again:
+        await again.session.greet()
+        await again.say("end", utterance_id="a")
+        await again.until("speech_finished")
+        assert again.of("speech_resumed")[0]["from_char"] == len("one!” ")
+        assert again.audio() == "two"
+
+
+async def test_a_clause_is_one_write_of_the_journal(redis: Redis) -> None:
+    writes = 0
+
+    class Counted(JournalStore):
+        async def write(self, hold: Hold, batch: Batch, mode: Mode) -> Outcome:
+            nonlocal writes
+            writes += 1
+            return await super().write(hold, batch, mode)
+
+    journals = Journals(redis)
+    journals.store = Counted(redis)
+    async with Talking(FakeSpeaker(), keeper=journals) as talk:
+        await talk.say("synthesize", text=TEXT, stream=True, utterance_id="a")
+        await talk.until("speech_finished")
+        await talk.session._journal.settled()
+        assert len(talk.state.sent[0].clauses) == 3
+    assert writes <= 4, "one when it was asked, one for each clause, of which one finds the end"
 
 
 @pytest.mark.parametrize("text", ["", " ", "“"])
@@ -76,9 +177,11 @@ async def test_and_from_the_clause_where_it_was_stopped(
     async with Talking(FakeSpeaker(), keeper=Journals(redis)) as talk:
         await talk.say("synthesize", text=" ".join(words), stream=True, utterance_id="a")
         await talk.until("audio_chunk", 16)
+        talk.clock.pass_ms(2 * WORD_MS)
+        await talk.until("audio_chunk", 18)
         await talk.session._journal.settled()
         await redis_state.stop()
-        talk.clock.pass_ms(3000)
+        talk.clock.pass_ms(3000 - 2 * WORD_MS)
         assert not await talk.session.hand_over(0.01, 1.0)
         await talk.until("speech_finished")
         assert talk.audio().split() == words, "every word once"

@@ -205,6 +205,40 @@ async def test_what_was_cut_off_stays_so_and_its_text_is_gone(redis: Redis) -> N
     await journal.aclose(ended=False)
 
 
+async def test_what_was_sent_is_written_whole_again_also_when_little_of_it_is_kept(
+    redis: Redis,
+) -> None:
+    journals, state = Journals(redis), spoken()
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals)
+    journal.begin()
+    first = state.waiting.pop(0)
+    first.last_sequence = 12
+    state.sent.append(first)  # it is still being heard
+    journal.sent(first)
+    for heard in (False, True):
+        if heard:
+            state.sent.clear()
+            first.heard_unix_s = 77.0
+            journal.changed(first)
+            journal.tidy()
+        await journal.settled()
+        first.text = "not told to the journal" if heard else TEXT
+        written = (await redis.hgetall(journal.hold.key))[b"u2"]  # type: ignore[misc]
+        await redis.delete(journal.hold.key)
+        journal.retry()
+        await journal.settled()
+        again = (await redis.hgetall(journal.hold.key))[b"u2"]  # type: ignore[misc]
+        assert again == written
+    first.last_sequence = 20
+    first.text = TEXT
+    journal.changed(first)
+    await redis.delete(journal.hold.key)
+    await journal.settled()
+    found = await regained(journals.store, journal.hold.token, 15)
+    assert "u2" not in found.ended, "its last event has not arrived"
+    await journal.aclose(ended=False)
+
+
 async def test_many_changes_while_a_write_is_under_way_are_one_more_write(redis: Redis) -> None:
     journals, state = Journals(redis), spoken()
     journal = Journal(state, Hold("acme", "s1", new_token()), journals)

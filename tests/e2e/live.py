@@ -16,6 +16,8 @@ from benchmarks.listener import Gap, Piece, play
 from benchmarks.stack import Stack
 from benchmarks.wordcode import BURST_MS, CodedWord, decode
 from core.conversation.audio_frames import HEADER_BYTES, read_header
+from core.providers.elevenlabs_pool import MAX_IDLE
+from core.providers.elevenlabs_socket import MAX_CONTEXTS
 
 FULL: Final = os.environ.get("SEIKETSU_LIVE") == "full"
 """Everything as often as it is promised; otherwise a few of each kind."""
@@ -188,6 +190,28 @@ async def quiet(stack: Stack) -> dict[str, int]:
             if not any(gauges[name] for name in busy) and not performance["requests_under_way"]:
                 return gauges
             await asyncio.sleep(0.05)
+
+
+async def nothing_is_left(stack: Stack) -> int:
+    """No flight, context or socket but the warm ones; none had more contexts than it may. How many
+    are warm: idle ones stay open for two minutes, `MAX_IDLE` at the most."""
+    assert stack.emulator is not None
+    gauges = await quiet(stack)
+    assert gauges["held_audio_bytes"] == 0
+    sockets = await stack.emulator.sockets()
+    print(f"\n{sum(s.opened for s in sockets)} contexts on {len(sockets)} sockets, at most", end="")
+    print(f" {max(s.most_active for s in sockets)} at once on one")
+    assert max(socket.most_active for socket in sockets) <= MAX_CONTEXTS
+    assert {(socket.error, socket.active) for socket in sockets} == {(None, 0)}
+    assert all(socket.opened == socket.closed_by_client == socket.ended for socket in sockets)
+    for context in (context for socket in sockets for context in socket.contexts):
+        assert context.closed_by_client_s is not None
+        assert context.final_s is not None
+    async with asyncio.timeout(5):  # one that is being opened ahead
+        while (await stack.emulator.state())["sockets"]["open"] != gauges["elevenlabs_sockets"]:
+            gauges = await quiet(stack)
+    assert gauges["elevenlabs_sockets"] <= MAX_IDLE
+    return gauges["elevenlabs_sockets"]
 
 
 async def struck(stack: Stack, since_s: float) -> list[str]:

@@ -15,10 +15,8 @@ from typing import Any
 
 import aiohttp
 import msgspec
-import psutil
 import pytest
 import pytest_asyncio
-from yarl import URL
 
 from benchmarks.phrases import phrases
 from benchmarks.stack import Stack, open_stack
@@ -31,6 +29,7 @@ from tests.e2e.live import (
     Caller,
     call,
     heard_words,
+    nothing_is_left,
     played_ms,
     quiet,
     struck,
@@ -49,7 +48,6 @@ LONGEST_MS = 8000 if FULL else 2900
 PATIENT = {"VOICE_RESPONSE_TIMEOUT_MS": "4000"}
 """On a busy machine too all of it is the word-coded voice."""
 RAPID = 200 if FULL else 50
-SEQUENCES = 2000 if FULL else 64
 LATE_S = 0.3
 """So long after an interruption it is looked whether audio still came."""
 DIGITS: dict[Language, Sequence[str]] = {
@@ -273,66 +271,6 @@ async def test_rapid_interruptions_leave_no_context_and_no_flight(
 
     await asyncio.gather(*(one(f"rapid-{n}", texts[n::4]) for n in range(4)))
     await nothing_is_left(stack)
-
-
-async def nothing_is_left(stack: Stack) -> None:
-    """No flight, context or socket but the warm ones; none had more contexts than it may."""
-    assert stack.emulator is not None
-    gauges = await quiet(stack)
-    assert gauges["held_audio_bytes"] == 0
-    sockets = await stack.emulator.sockets()
-    print(f"\n{sum(s.opened for s in sockets)} contexts on {len(sockets)} sockets, at most", end="")
-    print(f" {max(s.most_active for s in sockets)} at once on one")
-    assert max(socket.most_active for socket in sockets) <= 4
-    assert all(socket.error is None and socket.active == 0 for socket in sockets)
-    for context in (context for socket in sockets for context in socket.contexts):
-        assert context.closed_by_client_s is not None
-        assert context.final_s is not None
-    async with asyncio.timeout(5):  # one that is being opened ahead
-        while (await stack.emulator.state())["sockets"]["open"] != gauges["elevenlabs_sockets"]:
-            gauges = await quiet(stack)
-    assert gauges["elevenlabs_sockets"] <= 16
-
-
-async def test_whatever_is_asked_in_whatever_order_nothing_is_left(
-    stack: Stack, http: aiohttp.ClientSession
-) -> None:
-    gateway, port = psutil.Process(stack.gateway_pid), URL(stack.base_url).port
-
-    async def one(seed: int) -> None:
-        dice = random.Random(seed)
-        texts = texts_of("en", SEQUENCES // 8, dice)
-        while texts:
-            async with call(http, stack, f"any-{seed}") as caller:
-                for text in [texts.pop() for _ in range(min(len(texts), dice.randrange(1, 5)))]:
-                    for _ in range(8):
-                        await caller.say(**any_command(dice, text))
-                        await asyncio.sleep(dice.choice((0, 0, 0.02, 0.08)))
-                if dice.random() < 0.7:
-                    await caller.say("interrupt", command_id="end")
-                    await caller.hear("accepted", command_id="end")
-
-    begun = await contexts_of(stack)
-    await asyncio.gather(*map(one, range(8)))
-    assert await contexts_of(stack) > begun + SEQUENCES / 8
-    await nothing_is_left(stack)
-    async with asyncio.timeout(5):
-        while any(found.laddr.port == port and found.raddr for found in gateway.net_connections()):
-            await asyncio.sleep(0.05)
-
-
-def any_command(dice: random.Random, text: str) -> dict[str, Any]:
-    name, at = dice.choice("abc"), dice.randrange(1, len(text))
-    return dice.choice(
-        (
-            {"type": "text", "text": text[:at], "utterance_id": name},
-            {"type": "text", "text": text[at:]},
-            {"type": "synthesize", "text": text, "stream": dice.random() < 0.7},
-            {"type": "playback", "utterance_id": name, "offset_ms": dice.randrange(9000)},
-            {"type": "configure", "audio_encoding": "binary", "language": dice.choice(LANGUAGES)},
-            *({"type": type} for type in ("flush", "end", "interrupt", "get_stats")),
-        )
-    )
 
 
 async def test_what_was_paid_for_is_kept_although_nobody_heard_it(

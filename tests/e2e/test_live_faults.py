@@ -18,8 +18,8 @@ from websockets.exceptions import ConnectionClosed
 from benchmarks.emulator.faults import SPEECH_ROUTES
 from benchmarks.stack import Stack, open_stack
 from benchmarks.wordcode import UNREADABLE, matches_segments, word_hash, words_of
+from core.settings import GatewaySettings
 from gateway.docs.session import CLOSE_CODES
-from gateway.websocket import MAX_FRAME_BYTES
 from tests.e2e.live import EMULATOR, FULL, SOCKET, Caller, call, quiet, struck, tokens_of
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.alone]
@@ -153,7 +153,7 @@ async def _silent(http: aiohttp.ClientSession, stack: Stack) -> int | None:
 
 async def _oversized(http: aiohttp.ClientSession, stack: Stack) -> int | None:
     async with call(http, stack, "oversized") as caller:
-        await caller.say("text", text="x" * MAX_FRAME_BYTES)
+        await caller.say("text", text="x" * GatewaySettings().max_frame_bytes)
         return await caller.closed()
 
 

@@ -31,9 +31,10 @@ class Socket {
   }
 }
 
-function open() {
+function open(more) {
   sockets.length = 0;
-  const client = new VoiceStreamingClient({ sessionId: "s1", baseUrl: "http://x", WebSocket: Socket });
+  const wanted = { sessionId: "s1", baseUrl: "http://x", WebSocket: Socket, ...more };
+  const client = new VoiceStreamingClient(wanted);
   const lost = [];
   const closed = [];
   client.onLost = (command, reason) => lost.push(`${command.type} ${command.text || ""} ${reason}`);
@@ -87,4 +88,15 @@ export default async function () {
   sockets[1].hear({ type: "accepted", command_id: sockets[1].sent[0].command_id });
   check(away.client, { "an answer is": (c) => c._tries === 0 });
   away.client._closed = true;
+
+  const said = ({ url, protocols }) => `${url.includes("token")} ${protocols.join()}`;
+  const page = open({ token: "t1", renewToken: () => Promise.resolve("t2") });
+  check(said(sockets[0]), { "nor is a page's": (s) => s === "false seiketsu,seiketsu.token.t1" });
+  page.client.text("One", "a");
+  sockets[0].drop(1006);
+  await wait(260);
+  check(said(sockets[1]), {
+    "nor the next": (s) => s === "false seiketsu,seiketsu.token.t2,seiketsu.resume.one",
+  });
+  page.client._closed = true;
 }

@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -23,66 +22,14 @@ from core.conversation.audio_frames import read_header
 from core.conversation.events import Event
 from tests.gateway.conftest import Start
 from tests.gateway.fakes import Box, FakeSpeech, entry_of
-from tests.gateway.malformed import json_values
 from tests.gateway.server import Gateway
+from tests.gateway.session_sequences import Frame, frames_of, made, sentences
 from tests.gateway.sessions import url_of
 
-SEQUENCES = int(os.environ.get("SEIKETSU_FUZZ", "640"))
+SEQUENCES = int(os.environ.get("SEIKETSU_FUZZ", "400"))
 FRAMES_A_SEQUENCE = 8
 
-quick = settings(
-    deadline=None,
-    database=None,
-    derandomize=True,
-    max_examples=SEQUENCES,
-    suppress_health_check=list(HealthCheck),
-)
-
-ids = st.sampled_from(["a", "b", "c"])
-offsets = st.sampled_from([0, 1, 150.5, 10**6]) | json_values
-names = st.text(max_size=8) | st.sampled_from(["text", "type", "format", "command_id"])
-commands = st.one_of(
-    st.fixed_dictionaries(
-        {"type": st.just("synthesize"), "text": st.text(max_size=60)},
-        optional={
-            "language": st.sampled_from(["en", "es", "zh", "auto", "fr", "x"]) | json_values,
-            "format": st.sampled_from(["mp3", "wav", "pcm_8000", "nothing"]) | json_values,
-            "enable_caching": st.booleans() | json_values,
-            "optimize_for_speed": st.booleans(),
-            "stream": st.booleans(),
-            "utterance_id": ids | json_values,
-            "command_id": st.text(min_size=1, max_size=70),
-        },
-    ),
-    st.fixed_dictionaries(
-        {"type": st.just("text"), "text": st.text(max_size=30) | st.just("word " * 2000)},
-        optional={"utterance_id": ids | json_values, "command_id": st.text(max_size=3)},
-    ),
-    st.fixed_dictionaries({"type": st.just("interrupt")}, optional={"playback_offset_ms": offsets}),
-    st.fixed_dictionaries({"type": st.just("playback"), "utterance_id": ids, "offset_ms": offsets}),
-    st.fixed_dictionaries(
-        {"type": st.just("configure")},
-        optional={
-            "voice_agent_id": st.sampled_from(["agent_123", "nobody"]) | json_values,
-            "language": st.sampled_from(["en", "es", "auto", "x"]) | json_values,
-            "format": st.sampled_from(["mp3", "pcm_8000", "nothing"]) | json_values,
-            "audio_encoding": st.sampled_from(["hex", "base64", "binary", "morse"]) | json_values,
-        },
-    ),
-    st.fixed_dictionaries(
-        {"type": st.sampled_from(["ping", "get_stats", "flush", "end"])},
-        optional={"command_id": st.text(max_size=64)},
-    ),
-    st.dictionaries(names, json_values, max_size=4),
-)
-frames = st.one_of(
-    commands.map(json.dumps),
-    commands.map(lambda command: json.dumps(command, ensure_ascii=False)).filter(
-        lambda frame: not any("\ud800" <= c <= "\udfff" for c in frame)
-    ),
-    st.text(max_size=80),
-    st.binary(max_size=80),
-)
+sequences = st.lists(frames_of(sentences), min_size=FRAMES_A_SEQUENCE, max_size=FRAMES_A_SEQUENCE)
 
 _events = msgspec.json.Decoder(Event)
 HEAD = (
@@ -106,7 +53,7 @@ class Fuzzed:
         self.opened = 0
         self._sequence = 0
 
-    def run(self, sequence: list[str | bytes]) -> None:
+    def run(self, sequence: list[Frame]) -> None:
         try:
             socket = self._open()
             for frame in sequence:
@@ -156,16 +103,7 @@ def test_whatever_is_sent_every_answer_is_a_documented_message(
     idle = gateway.tasks()
     speech.held["held"] = entry_of(b"x" * 100)
     session = Fuzzed(gateway)
-    made: list[list[str | bytes]] = []
-
-    @quick
-    @given(sequence=st.lists(frames, min_size=FRAMES_A_SEQUENCE, max_size=FRAMES_A_SEQUENCE))
-    def make(sequence: list[str | bytes]) -> None:
-        made.append(sequence)
-
-    # All are made before any is sent: Hypothesis allows no other thread to use `random` meanwhile.
-    make()
-    for sequence in made:
+    for sequence in made(sequences, SEQUENCES):
         session.run(sequence)
     session.close()
     gateway.wait_until(lambda: gateway.connections() == 0)

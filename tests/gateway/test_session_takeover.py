@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
+from gateway.routes.session import GOING_AWAY, _read
+from gateway.session_wire import Wire
+from tests.conversation.speaker import FakeSpeaker, Talking
 from tests.gateway.conftest import Start
 from tests.gateway.fakes import FakeSpeech
 from tests.gateway.sessions import talk
@@ -33,6 +37,15 @@ async def test_who_regains_a_session_with_a_token_may_not_choose_more_than_it_al
         for change in ({"language": "zh"}, {"voice_agent_id": "agent_456"}):
             await session.say("configure", **change)
             assert (await hear(session, "error"))["code"] == "token_invalid"
+
+
+async def test_both_tokens_as_subprotocols_stand_in_no_url(start: Start) -> None:
+    gateway = start(api_keys=KEYS)
+    hello = await lost(gateway, **key("first-key"))
+    offered = [f"seiketsu.token.{await token(gateway)}", f"seiketsu.resume.{hello['resume_token']}"]
+    async with talk(gateway, subprotocols=["seiketsu", *offered]) as session:
+        assert session.socket.subprotocol == "seiketsu"
+        assert session.hello["resumed"] is True
 
 
 async def test_a_take_over_needs_no_place_beside_the_one_it_replaces(start: Start) -> None:
@@ -70,3 +83,21 @@ async def test_a_gateway_that_ends_hears_an_interruption(start: Start, speech: F
         async with asyncio.timeout(1):
             assert (await session.hear())["type"] == "accepted"
             assert (await session.hear())["type"] == "going_away"
+
+
+async def test_a_command_that_comes_just_as_a_gateway_is_to_end_is_not_lost() -> None:
+    command = {"type": "websocket.receive", "text": '{"type":"interrupt"}'}
+    coming = [command]
+
+    async def receive() -> Any:
+        wire.leave()
+        return coming.pop()
+
+    async def send(event: Any) -> None:
+        raise AssertionError(event)
+
+    wire = Wire(receive, send)
+    async with Talking(FakeSpeaker()) as talk:
+        assert await _read(talk.session, talk.outbox, wire, 1.0) == GOING_AWAY
+    wire.listen_on()
+    assert await wire.receive(1.0) == command

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.emulator.__main__ import main as emulator
+from gateway.cli import main
 from tests.supervisor.running import running
 
 
@@ -55,6 +57,36 @@ def test_misuse_is_told_from_what_cannot_work(env: dict[str, str], repository: P
     assert (wrong.returncode, wrong.stdout) == (1, "")
     assert wrong.stderr.startswith("seiketsu: SEIKETSU_PORT ")
     assert wrong.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "variable", "url"),
+    [
+        ("up", "REDIS_URL", "localhost:6379"),
+        ("up", "CACHE_REDIS_URL", "unix://"),
+        ("serve", "CACHE_REDIS_URL", "redis://:private@host:port/0"),
+        ("worker", "REDIS_URL", "redis://:private@host/main"),
+    ],
+)
+def test_an_address_that_no_redis_can_have_is_told_in_one_line(
+    command: str,
+    variable: str,
+    url: str,
+    env: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in {**env, variable: url}.items():
+        monkeypatch.setenv(name, value)
+    assert main([command]) == 1
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"seiketsu: {variable} is not the address of a Redis")
+    assert "redis://HOST:PORT/NUMBER" in said.err
+    assert said.err.count("\n") == 1
+    assert "private" not in said.err
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("command", ["up", "serve"])
@@ -107,6 +139,21 @@ def test_the_emulator_answers(env: dict[str, str], repository: Path, free_port: 
             assert time.monotonic() < until
             time.sleep(0.05)
         assert status in (200, 401)  # the provider asks for a key
+
+
+def test_the_emulator_says_what_is_wrong_with_its_port(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as misused:
+        emulator(["--port", "99999"])
+    assert misused.value.code == 2
+    assert "--port: must be a whole number from 0 to 65535" in capsys.readouterr().err
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SystemExit, match=f"Port {port} on 127.0.0.1 cannot be opened"):
+            emulator(["--port", str(port), "--audio", "coded"])
 
 
 def _status(url: str) -> int | None:

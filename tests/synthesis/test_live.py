@@ -19,7 +19,7 @@ from core.embedded import EmbeddedRedis
 from core.errors import AllProvidersFailed, ProviderUnavailable, TextEmpty, TextTooLong
 from core.providers.local import LocalProvider
 from core.speech import SpeechRequest, SpeechTrace
-from core.synthesis.live import FLUSH, QUIET_S, Flush, SpokenPiece
+from core.synthesis.live import FLUSH, QUIET_S, ClauseStart, Flush, SpokenPiece
 from core.text.clauses import MAX_WAIT_S
 from tests.fakes import FakeVoice, tone
 from tests.player import decoded
@@ -81,10 +81,15 @@ async def collect(stream: AsyncGenerator[SpokenPiece, None], said: list[SpokenPi
 
 
 def check_clock(pieces: list[SpokenPiece]) -> None:
-    """Pieces follow each other without a gap, and so do the words in them."""
+    """Pieces follow each other without a gap, and so do the words and the clauses in them."""
     for before, after in pairwise(pieces):
         assert after.offset_ms == pytest.approx(before.offset_ms + before.duration_ms)
         assert after.clause in (before.clause, before.clause + 1)
+        if after.clause > before.clause:
+            follows = ClauseStart(after.clause_start_char, after.clause_offset_ms)
+            assert before.next_clause == follows, "a clause's last piece says where the next begins"
+        elif before.clause < pieces[-1].clause:
+            assert before.next_clause is None
     for piece in pieces:
         assert all(w.start_ms < piece.offset_ms + piece.duration_ms + 1 for w in piece.words)
         assert piece.clause_offset_ms <= piece.offset_ms + piece.duration_ms
@@ -159,6 +164,33 @@ async def test_marks_of_what_was_said_are_not_said_again(bench: Bench) -> None:
     pieces = [piece async for piece in stream]
     assert bench.asked.texts == ["这是真的吗？", "那太好了。"]
     assert pieces[-1].clause_start_char == 7
+    check_clock(pieces)
+
+
+@pytest.mark.parametrize("output_format", ["pcm", "mp3"])
+async def test_a_clause_is_known_to_be_over_when_nothing_follows_yet(
+    bench: Bench, output_format: str
+) -> None:
+    begun = ["Yes, it does.", "\u201d One moment"]
+    text = written(begun[0], FLUSH, begun[1], 3600)
+    stream, _ = speech_of(bench, text, heard_for_s=60.0, output_format=output_format)
+    async with aclosing(stream), asyncio.timeout(2):
+        pieces = [await anext(stream)]
+        while pieces[-1].next_clause is None:
+            pieces.append(await anext(stream))
+    assert bench.asked.calls == 1
+    assert "".join(begun)[pieces[-1].next_clause.char :] == "One moment"
+    said = "".join(w.text for piece in pieces for w in piece.words)
+    assert said.endswith("does.")
+
+
+async def test_a_long_clause_tells_the_end_of_each_of_its_segments(bench: Bench) -> None:
+    text = "and then " * 80
+    stream, trace = speech_of(bench, written(text, FLUSH, "we came home."))
+    pieces = [piece async for piece in stream]
+    check_clock(pieces)
+    assert len(trace.segments) > 2
+    assert pieces[-1].next_clause is None, "nothing follows, and nobody is to wait for it"
 
 
 async def test_a_flush_speaks_what_is_there(bench: Bench) -> None:
@@ -333,6 +365,7 @@ async def test_a_kept_reply_comes_in_pieces_like_a_spoken_one(
     assert (first.rendition_source, second.rendition_source) == (None, "memory")
     for pieces in (live, kept):
         check_clock(pieces)
+        assert pieces[-1].next_clause is None
         assert max(piece.duration_ms for piece in pieces) < 260
         assert {TEXT[p.clause_start_char :].split()[0] for p in pieces} >= {"Sure,", "It", "Would"}
     assert [w for p in live for w in p.words] == [w for p in kept for w in p.words]

@@ -187,8 +187,10 @@ async def test_a_broken_voice_ends_the_stream_once_it_was_heard(bench: Bench) ->
 
 
 async def test_a_segment_of_many_that_falls_back_marks_the_reply_and_is_not_kept(
-    bench: Bench,
+    redis_cache: EmbeddedRedis,
 ) -> None:
+    bench = Bench(redis_cache, CodedVoice("elevenlabs"), CodedVoice("local"))
+    bench.codecs.open()
     bench.asked.error_before = [None, ProviderUnavailable("down", provider="elevenlabs")]
     _, trace = await bench.whole(TEXT)
     assert [s.fallback for s in trace.segments].count(True) == 1
@@ -197,6 +199,7 @@ async def test_a_segment_of_many_that_falls_back_marks_the_reply_and_is_not_kept
     assert after.rendition_source is None
     assert not after.fallback
     assert sorted(s.source for s in after.segments) == ["flight", "memory", "memory"]
+    await bench.close()
 
 
 async def test_kept_segments_serve_another_format_and_another_text(bench: Bench) -> None:
