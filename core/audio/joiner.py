@@ -31,17 +31,24 @@ class Joiner:
         """
         if len(chunk.pcm) % SAMPLE_BYTES:
             raise ValueError("A chunk holds whole samples.")
+        words = self.place(segment, samples_of(len(chunk.pcm)), chunk.words)
+        return AudioChunk(pcm=chunk.pcm, words=words) if words else chunk
+
+    def place(
+        self, segment: SegmentPlan, samples: int, words: Sequence[WordTiming]
+    ) -> tuple[WordTiming, ...]:
+        """As `add`, of a chunk whose audio is elsewhere.
+
+        Raises:
+            ValueError: another segment before `end_segment()`.
+        """
         if self._index is None:
             self._index = segment.index
         elif self._index != segment.index:
             raise ValueError("The segment before has not ended.")
-        self.samples += samples_of(len(chunk.pcm))
-        if not chunk.words:
-            return chunk
+        self.samples += samples
         by_ms = duration_ms(self._segment_starts_at)
-        return AudioChunk(
-            pcm=chunk.pcm, words=tuple(_placed(word, segment, by_ms) for word in chunk.words)
-        )
+        return tuple(_placed(word, segment, by_ms) for word in words)
 
     def end_segment(self) -> None:
         """The segment's audio is whole; the next one starts at the sample after it."""

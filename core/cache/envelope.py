@@ -50,6 +50,16 @@ class RenditionEntry(msgspec.Struct, frozen=True, tag="rendition", array_like=Tr
 
 Entry = SegmentEntry | RenditionEntry
 
+
+class EncodedClause(msgspec.Struct, frozen=True, gc=False):
+    """What an encoder made of one clause after others; in memory alone, never in the wire form."""
+
+    begins_at: int
+    """Encoded bytes of the utterance before it."""
+    pieces: tuple[tuple[int, bytes], ...]
+    """Bytes of canonical audio that were fed, and what came of them; it may be nothing."""
+
+
 _HEAD_BYTES: Final = 5
 _encoder: Final = msgspec.msgpack.Encoder()
 _decoder: Final = msgspec.msgpack.Decoder(Entry)
@@ -90,9 +100,12 @@ _WORD_FIELDS_BYTES: Final = 2 * 32
 """The two times of a word, each an int object of its own; offsets up to 256 are shared ones."""
 
 
-def memory_bytes(entry: Entry) -> int:
+def memory_bytes(entry: Entry | EncodedClause) -> int:
     """Memory the decoded entry takes in this process, in bytes, all its parts included."""
     size = sys.getsizeof
+    if isinstance(entry, EncodedClause):
+        parts = sum(size(piece) + size(piece[0]) + size(piece[1]) for piece in entry.pieces)
+        return size(entry) + size(entry.pieces) + parts
     provenance = entry.provenance
     total = size(entry) + size(entry.audio) + size(entry.words) + size(provenance)
     for word in entry.words:

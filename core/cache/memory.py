@@ -11,7 +11,7 @@ import msgspec
 from aiocache import BaseCache
 from aiocache.serializers import NullSerializer
 
-from core.cache.envelope import Entry, memory_bytes
+from core.cache.envelope import EncodedClause, Entry, memory_bytes
 
 SLOT_BYTES: Final = 224
 """What one slot takes besides its entry and the characters of its key, measured: the ordered
@@ -20,9 +20,11 @@ dictionary's node, the key's own head, our bookkeeping."""
 LARGEST_SHARE: Final = 8
 """An entry over 1/8 of the tier is not kept: it would drive out too much that is in use."""
 
+Kept = Entry | EncodedClause
+
 
 class _Slot(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    entry: Entry
+    entry: Kept
     charge_bytes: int
     expires_s: float
 
@@ -55,7 +57,7 @@ class MemoryTier(BaseCache):  # type: ignore[misc]
     def __len__(self) -> int:
         return len(self._slots)
 
-    def peek(self, key: str) -> Entry | None:
+    def peek(self, key: str) -> Kept | None:
         """The entry, without waiting; counts as a use of it."""
         slot = self._slots.get(key)
         if slot is None:
@@ -66,7 +68,7 @@ class MemoryTier(BaseCache):  # type: ignore[misc]
         self._slots.move_to_end(key)
         return slot.entry
 
-    def put(self, key: str, entry: Entry, ttl_s: float | None) -> bool:
+    def put(self, key: str, entry: Kept, ttl_s: float | None) -> bool:
         """Keep the entry, in place of what was there; `None`: until it is driven out.
 
         False where it is larger than one entry may be; then nothing is kept under the key.
@@ -96,26 +98,26 @@ class MemoryTier(BaseCache):  # type: ignore[misc]
         self._slots.clear()
         self.used_bytes = 0
 
-    async def _get(self, key: str, encoding: Any = None, _conn: Any = None) -> Entry | None:
+    async def _get(self, key: str, encoding: Any = None, _conn: Any = None) -> Kept | None:
         return self.peek(key)
 
     async def _multi_get(
         self, keys: Iterable[str], encoding: Any = None, _conn: Any = None
-    ) -> list[Entry | None]:
+    ) -> list[Kept | None]:
         return [self.peek(key) for key in keys]
 
     async def _set(
-        self, key: str, value: Entry, ttl: float | None, _cas_token: Any = None, _conn: Any = None
+        self, key: str, value: Kept, ttl: float | None, _cas_token: Any = None, _conn: Any = None
     ) -> bool:
         return self.put(key, value, ttl)
 
     async def _multi_set(
-        self, pairs: Iterable[tuple[str, Entry]], ttl: float | None, _conn: Any = None
+        self, pairs: Iterable[tuple[str, Kept]], ttl: float | None, _conn: Any = None
     ) -> bool:
         kept = [self.put(key, value, ttl) for key, value in pairs]
         return all(kept)
 
-    async def _add(self, key: str, value: Entry, ttl: float | None, _conn: Any = None) -> bool:
+    async def _add(self, key: str, value: Kept, ttl: float | None, _conn: Any = None) -> bool:
         if self.peek(key) is not None:
             raise ValueError("The key is taken.")
         return self.put(key, value, ttl)

@@ -10,7 +10,13 @@ from typing import Final, Literal
 import msgspec
 import structlog
 
-from core.cache.envelope import Entry, RenditionEntry, SegmentEntry, memory_bytes
+from core.cache.envelope import (
+    EncodedClause,
+    Entry,
+    RenditionEntry,
+    SegmentEntry,
+    memory_bytes,
+)
 from core.cache.memory import MemoryTier
 from core.cache.shared import SharedTier
 from core.redis import Keys
@@ -96,6 +102,19 @@ class SpeechCache:
         if not isinstance(found, SegmentEntry) or (plan.common and self._is_old(found)):
             return None
         return found
+
+    def peek_encoded(self, tenant: str, path: str) -> EncodedClause | None:
+        """What was made of a clause after others (`core.synthesis.encoding`), from memory."""
+        found = self.memory.peek(f"{Keys.rendition(tenant, path)}:clause")
+        return found if isinstance(found, EncodedClause) else None
+
+    def keep_encoded(
+        self, tenant: str, path: str, clause: EncodedClause, segment: SegmentEntry
+    ) -> None:
+        """Keep it in memory for as long as the segment it was made of."""
+        left_s = self._left_s(segment, self._ttl_of(segment))
+        if left_s > 0:
+            self.memory.put(f"{Keys.rendition(tenant, path)}:clause", clause, left_s)
 
     async def lookup(self, plan: SpeechPlan, trace: SpeechTrace) -> Lookup:
         """What the tiers have of this plan, in at most one round trip.

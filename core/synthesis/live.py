@@ -117,7 +117,14 @@ class LiveReply:
         self._max_text_chars = settings.max_text_chars
         self._lead_s = lead_s
         fmt = resolve(request.output_format, settings.mp3_kbps)
-        self._voicing = Voicing(fmt, trace, parts, piece_bytes=HEARD_PIECE_BYTES, arriving=True)
+        self._voicing = Voicing(
+            fmt,
+            trace,
+            parts,
+            piece_bytes=HEARD_PIECE_BYTES,
+            arriving=True,
+            tenant=request.tenant,
+        )
         asked = request.language
         self._auto = asked is None or asked.lower() == AUTO
         known = None if asked is None or self._auto else language_of(asked)

@@ -66,6 +66,11 @@ class SegmentVoice:
         self.result.source = source
         self.result.provenance = entry.provenance
 
+    @property
+    def entry(self) -> SegmentEntry | None:
+        """What the cache had, once it is started."""
+        return self._entry
+
     def start(self) -> None:
         """Begin speaking, or join who does.
 
@@ -95,6 +100,7 @@ class SegmentVoice:
             if kept is not None:
                 yield kept
                 return
+            self._entry = None
             self._begin()
         candidate = self._segment
         joined_again = False

@@ -11,7 +11,7 @@ from functools import partial
 import msgspec
 import structlog
 
-from core.audio.codecs import PIECE_BYTES, CodecPool, compress, open_encoder, pieces
+from core.audio.codecs import PIECE_BYTES, CodecPool, compress, pieces
 from core.audio.formats import OutputFormat, bytes_per_ms
 from core.audio.joiner import Joiner
 from core.audio.pcm import RATE_HZ, duration_ms, samples_of
@@ -21,6 +21,7 @@ from core.cache.envelope import SegmentEntry
 from core.cache.tiered import Lookup, SpeechCache
 from core.deadline import Deadline
 from core.speech import Attempt, Origin, SegmentPlan, SpeechPlan, SpeechTrace, WordTiming
+from core.synthesis.encoding import Paths, UtteranceEncoder
 from core.synthesis.flight import Flight, FlightBoard
 from core.synthesis.segments import Commit, SegmentVoice, provenance_of
 
@@ -84,7 +85,9 @@ class Voicing:
         *,
         piece_bytes: int = PIECE_BYTES,
         arriving: bool = False,
+        tenant: str | None = None,
     ) -> None:
+        """With a `tenant` its clauses are encoded once for all its utterances."""
         self.plausible = True
         """Whether every segment so far can be what it should say."""
         self._trace = trace
@@ -92,7 +95,8 @@ class Voicing:
         self._piece_bytes = piece_bytes
         self._arriving = arriving
         self._joiner = Joiner()
-        self._encoder = open_encoder(fmt, parts.codecs)
+        paths = None if tenant is None else Paths(parts.cache, tenant)
+        self._encoder = UtteranceEncoder(fmt, parts.codecs, paths)
         self._bytes_per_ms = bytes_per_ms(fmt)
         self._header_bytes = WAV_HEADER_BYTES if fmt.codec == "wav" else 0
         self._words: deque[WordTiming] = deque()
@@ -147,26 +151,41 @@ class Voicing:
         Raises:
             SpeechError, Busy: see `SegmentVoice.chunks`.
         """
-        self._segment = (segment.index, segment.source_start, self._joiner.samples * 1000 / RATE_HZ)
+        began_at = self._joiner.samples
+        self._segment = (segment.index, segment.source_start, began_at * 1000 / RATE_HZ)
+        voice.start()
+        entry = voice.entry if voice.quality() is not None else None
+        known = self._encoder.known(entry, segment.attempts[0].voice_key)
         pcm: list[bytes] = []
-        async with aclosing(voice.chunks(commit)) as chunks:
-            async for chunk in chunks:
-                if not pcm and on_first is not None:
-                    on_first()
-                joined = self._joiner.add(segment, chunk)
-                pcm.append(joined.pcm)
-                self._words.extend(joined.words)
-                for piece in pieces(joined.pcm, self._piece_bytes):
-                    data = await self._encoder.feed(piece)
-                    self._fed_bytes += len(piece)
-                    if data:
-                        self._heard()
-                        yield self._piece(data)
+        if known is not None and entry is not None:
+            if on_first is not None:
+                on_first()
+            self._words.extend(self._joiner.place(segment, entry.samples, entry.words))
+            for fed_bytes, data in known.pieces:
+                self._fed_bytes += fed_bytes
+                if data:
+                    self._heard()
+                    yield self._piece(data)
+        else:
+            async with aclosing(voice.chunks(commit)) as chunks:
+                async for chunk in chunks:
+                    if not pcm and on_first is not None:
+                        on_first()
+                    joined = self._joiner.add(segment, chunk)
+                    pcm.append(joined.pcm)
+                    self._words.extend(joined.words)
+                    for piece in pieces(joined.pcm, self._piece_bytes):
+                        data = await self._encoder.feed(piece)
+                        self._fed_bytes += len(piece)
+                        if data:
+                            self._heard()
+                            yield self._piece(data)
+            self._encoder.made(of_entry=voice.entry is entry)
         self._joiner.end_segment()
         score, plausible = voice.quality() or _measured(b"".join(pcm), segment.text, language)
         voice.close()
         self.plausible = self.plausible and plausible
-        self._weighted_quality += score * samples_of(sum(map(len, pcm)))
+        self._weighted_quality += score * (self._joiner.samples - began_at)
 
     def clause_end(self, next_char: int) -> SpokenPiece:
         """Says without audio that the segment is over, and where in the caller's text the next one

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.cache import envelope
+from core.cache.envelope import EncodedClause, SegmentEntry
 from core.cache.memory import LARGEST_SHARE, SLOT_BYTES, MemoryTier
 from tests.cache.conftest import rendition_entry, segment_entry
 
@@ -47,7 +48,7 @@ class Lru(RuleBasedStateMachine):
     def peek(self, key: str) -> None:
         found = self.tier.peek(key)
         if key in self.model and self.model[key][1] > self.now_s:
-            assert found is not None
+            assert isinstance(found, SegmentEntry)
             assert len(found.audio) == self.model[key][0]
             self.model.move_to_end(key)
         else:
@@ -158,3 +159,12 @@ async def test_the_aiocache_get_stays_cheap() -> None:
     middle_us = sorted(costs_us)[4]
     print(f"BaseCache.get: {middle_us:.2f} µs")
     assert middle_us < 12.0
+
+
+def test_an_encoded_clause_is_charged_with_all_its_parts() -> None:
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    clause = EncodedClause(1_000, tuple((9_600 + n, os.urandom(800 + n)) for n in range(50)))
+    taken = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert envelope.memory_bytes(clause) == pytest.approx(taken, rel=0.1)

@@ -52,7 +52,11 @@ class CodedVoice(FakeVoice):
 
 class Bench:
     def __init__(
-        self, redis: EmbeddedRedis, asked: CodedVoice, other: SpeechProvider | None
+        self,
+        redis: EmbeddedRedis,
+        asked: CodedVoice,
+        other: SpeechProvider | None,
+        codecs: CodecPool | None = None,
     ) -> None:
         self.settings = Settings()
         self.asked = asked
@@ -62,7 +66,7 @@ class Bench:
         self.cache = SpeechCache(MemoryTier(16 * 1024 * 1024), shared, ttl_s=60)
         voices: list[SpeechProvider] = [asked] if other is None else [asked, other]
         self.board = FlightBoard(Race(voices, reserve_s=1.3), max_bytes=64 * 1024 * 1024)
-        self.codecs = CodecPool()
+        self.codecs = codecs or CodecPool()
         chain = [ChainLink("elevenlabs", "a", "1"), ChainLink("local", "")][: len(voices)]
         self.service = SpeechService(
             self.settings,
