@@ -126,7 +126,7 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     """SEIKETSU_MAX_BODY_BYTES: largest request body, in bytes."""
     request_timeout_s: float = 10.0
     """SEIKETSU_REQUEST_TIMEOUT: longest time a whole request may take to arrive, the handshake of a
-    session too, in seconds; then the connection is closed."""
+    session too, in seconds; then it is answered with 408."""
     max_requests: int = 400
     """SEIKETSU_MAX_REQUESTS: synthesis requests under way in one process; the next is refused."""
     send_stall_s: float = 30.0

@@ -76,6 +76,9 @@ class SpeechRequest(msgspec.Struct, frozen=True, gc=False):
     """A response that is often given: kept for `CacheSettings.common_ttl_s`."""
     profile: str | None = None
     """Speak in this profile instead, with none of the agent's own settings."""
+    begun_in: str | None = None
+    """The language that what comes before this text was said in. Where the text decides, it is kept
+    for all that its voice has letters for."""
 
 
 class Attempt(msgspec.Struct, frozen=True):

@@ -56,6 +56,14 @@ class RangeNotSatisfiable(RequestError):
     action = "Ask for a range inside the size that `Content-Range` names, or for the whole."
 
 
+class RequestLate(RequestError):
+    """The request was not there as a whole in time."""
+
+    code = "request_late"
+    action = "Send the whole request at once; SEIKETSU_REQUEST_TIMEOUT says how long it may take."
+    retryable = True
+
+
 class JobUnfinished(RequestError):
     """The job is unfinished, so that it cannot be removed."""
 
@@ -78,6 +86,7 @@ STATUS: Final[dict[str, int]] = {
     "unsupported_format": 422,
     "body_too_large": 413,
     "frame_too_large": 413,
+    "request_late": 408,
     "session_in_use": 409,
     "session_expired": 410,
     "taken_over": 409,

@@ -6,6 +6,7 @@ body that every error has.
 
 from __future__ import annotations
 
+import hmac
 import re
 from typing import Any, Final
 from urllib.parse import parse_qsl
@@ -17,6 +18,8 @@ from core.agents import DEFAULT_AGENTS
 from core.conversation.audio_frames import encoding_of
 from core.conversation.configuring import checked
 from core.conversation.journal_records import read_head
+from core.conversation.journal_store import Seen, digest_of
+from core.conversation.registry import Connection
 from core.conversation.state import SessionConfig
 from core.errors import InvalidRequest, KeyInUrl, SessionInUse, StoreError, TokenInvalid
 from core.session_tokens import SessionTokens, TokenGrant
@@ -57,6 +60,11 @@ class Opening(msgspec.Struct, frozen=True):
     """Of the last event that its client received."""
     expired: bool = False
     """It was to be taken over, and nothing is left of it."""
+    beside: Connection | None = None
+    """Has that name in this process, and is silent or gives it up."""
+    token: str | None = None
+    """A session token, to be used up once there is room for the session: who is refused for load
+    may come back with it."""
 
 
 async def open_session(edge: Edge, scope: Scope) -> Opening:
@@ -64,6 +72,7 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
 
     Raises:
         RequestError, AccessError: it is refused.
+        SessionInUse: another has the name.
         StoreError: it brings a token of any kind, and the state database does not answer.
     """
     if not is_session_path(scope):
@@ -97,7 +106,9 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
         language_fixed=grant is not None and grant.language not in (None, AUTO),
     )
     lost = await _lost(edge, principal, session_id, resume_token)
+    beside = None
     if lost is None:
+        beside = await _silent(edge, principal.tenant, session_id)
         config = await checked(edge.runtime.service, principal.tenant, config)
     else:
         if config.voice_agent_fixed and config.voice_agent_id != lost.voice_agent_id:
@@ -113,13 +124,24 @@ async def open_session(edge: Edge, scope: Scope) -> Opening:
         resume_token=None if lost is None else resume_token,
         last_sequence=last_sequence,
         expired=resume_token is not None and lost is None,
+        beside=beside,
+        token=token,
     )
-    taken = None if opening.resume_token is None else session_id
+    held = edge.sessions.named(principal.tenant, session_id)
+    taken = None if opening.resume_token is None else held
     edge.sessions.require_room(principal.key_id, instead_of=taken)
-    if token is not None:
-        # The last of all: whoever is refused for load may come back with it.
-        await SessionTokens(edge.runtime.state).redeem(token)
     return opening
+
+
+async def redeem(edge: Edge, opening: Opening) -> None:
+    """Use up the token that it was opened with.
+
+    Raises:
+        TokenInvalid: another was quicker.
+        StoreError: the state database does not answer.
+    """
+    if opening.token is not None:
+        await SessionTokens(edge.runtime.state).redeem(opening.token)
 
 
 def fixed(config: SessionConfig, opening: Opening) -> SessionConfig:
@@ -206,7 +228,7 @@ async def _lost(
         except StoreError:
             return None  # it goes on, and cannot be regained for now
     else:
-        seen = await journals.look(principal.tenant, session_id)
+        seen = await _opened(edge, principal, session_id, resume_token)
     if seen is None:
         return None
     in_use = SessionInUse(retry_after_s=seen.lives_s)
@@ -219,6 +241,40 @@ async def _lost(
     if head.key_id != principal.key_id:
         raise in_use
     return head.config
+
+
+async def _opened(edge: Edge, principal: Principal, session_id: str, token: str) -> Seen | None:
+    """The journal that a token is to open. Where there is none yet since its session has streamed
+    nothing, whoever holds that session here gives it up to the token."""
+    held = edge.sessions.named(principal.tenant, session_id)
+    journal = None if held is None or held.key_id != principal.key_id else held.journal
+    while True:
+        if journal is not None:
+            await journal.settled()
+        begun = journal is not None and journal.active
+        seen = await edge.journals.look(principal.tenant, session_id)
+        if seen is not None or journal is None:
+            return seen
+        if journal.active == begun:
+            break
+    if hmac.compare_digest(journal.hold.digest, digest_of(token)):
+        journal.fence()
+    return None
+
+
+async def _silent(edge: Edge, tenant: str, session_id: str) -> Connection | None:
+    """Who has that name in this process, where that is no reason to refuse another: its client does
+    not answer, or it gives the session up. Of other processes only journals are known.
+
+    Raises:
+        SessionInUse: its client is there.
+    """
+    held = edge.sessions.named(tenant, session_id)
+    if held is None or (held.journal is not None and held.journal.fenced):
+        return held
+    if held.is_there is None or await held.is_there():
+        raise SessionInUse()
+    return held
 
 
 def _check_grant(

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from http import HTTPStatus
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from core.errors import InvalidRequest
-from gateway.errors import error_reply, new_request_id
+from core.errors import InvalidRequest, RequestError
+from gateway.errors import RequestLate, error_reply, new_request_id
 
 MAX_HEAD_BYTES: Final = 32 * 1024
 """Largest head of a request: names and values of all its fields together."""
@@ -27,13 +28,15 @@ def edge_protocol(send_stall_s: float, request_timeout_s: float) -> type[HttpToo
 
     A connection is reset when what waits to be sent has stayed over the transport's limit (64 KB)
     for `send_stall_s`, or (Linux) when the client's system has taken nothing for that long; and it
-    is closed when a request is not there as a whole within `request_timeout_s`.
+    is closed when a request is not there as a whole within `request_timeout_s`, with an answer
+    where it has begun and its reply has not.
     """
 
     class EdgeProtocol(HttpToolsProtocol):
         _stall: asyncio.TimerHandle | None = None
         _arrival: asyncio.TimerHandle | None = None
         _open = True
+        _begun = False
         _upgraded = False
         _head = True
         _head_bytes = 0
@@ -64,7 +67,7 @@ def edge_protocol(send_stall_s: float, request_timeout_s: float) -> type[HttpToo
                 self._watch_request()
 
         def on_message_begin(self) -> None:
-            self._open = self._head = True
+            self._open = self._head = self._begun = True
             self._head_bytes = self._field_bytes = 0
             super().on_message_begin()
 
@@ -84,9 +87,12 @@ def edge_protocol(send_stall_s: float, request_timeout_s: float) -> type[HttpToo
                 return
             large = self._head and self._field_bytes + self._head_bytes > MAX_HEAD_BYTES
             said = _HEAD_TOO_LARGE if large else "This is not a valid HTTP request."
-            _, headers, body = error_reply(InvalidRequest(said), new_request_id())
-            lines = [b"HTTP/1.1 400 Bad Request", b"connection: close"]
-            lines += [name + b": " + value for name, value in headers]
+            self._end_with(InvalidRequest(said))
+
+        def _end_with(self, error: RequestError) -> None:
+            status, headers, body = error_reply(error, new_request_id())
+            lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}".encode()]
+            lines += [b"connection: close", *(name + b": " + value for name, value in headers)]
             self.transport.write(b"\r\n".join(lines) + b"\r\n\r\n" + body)
             self.transport.close()
 
@@ -101,7 +107,7 @@ def edge_protocol(send_stall_s: float, request_timeout_s: float) -> type[HttpToo
                 )
 
         def on_message_complete(self) -> None:
-            self._open = False
+            self._open = self._begun = False
             super().on_message_complete()
 
         def handle_websocket_upgrade(self) -> None:
@@ -130,10 +136,22 @@ def edge_protocol(send_stall_s: float, request_timeout_s: float) -> type[HttpToo
         def _request_late(self) -> None:
             cycle = self.cycle
             if cycle is None or cycle.response_complete or cycle.more_body:
-                self.transport.close()
+                self._end_late()
             else:
                 # The head belongs to the next request: the reply to this one is still on its way.
                 self._watch_request()
+
+        def _end_late(self) -> None:
+            cycle = self.cycle
+            unanswered = self._head or (
+                cycle is not None and not cycle.response_started and not self.pipeline
+            )
+            if not self._begun or not unanswered or self.transport.is_closing():
+                self.transport.close()
+                return
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True  # its own reply would follow this one
+            self._end_with(RequestLate())
 
         def _drop_arrival(self) -> None:
             if self._arrival is not None:

@@ -8,16 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.frames import Frame
+from websockets.http11 import Request
+from websockets.protocol import State
 
 _MAX_PIECES: Final = 256
 """Frames that one message may come in."""
 
+ANSWER_S: Final = 1.0
+"""A client that is there answers a ping within this; one that comes back waits no longer."""
+_IS_THERE: Final = "seiketsu.is_there"
+
 _log = logging.getLogger("uvicorn.websocket")
+
+
+def take_is_there(scope: Any) -> Callable[[], Awaitable[bool]] | None:
+    """What asks the client of a connection for a sign of life; to be taken once, since a scope that
+    held its own connection would have to be found by the garbage collector."""
+    found: Callable[[], Awaitable[bool]] | None = scope.get("extensions", {}).pop(_IS_THERE, None)
+    return found
 
 
 def edge_websocket(send_stall_s: float) -> type[WebSocketsSansIOProtocol]:
@@ -30,6 +44,7 @@ def edge_websocket(send_stall_s: float) -> type[WebSocketsSansIOProtocol]:
 
     class EdgeWebSocket(WebSocketsSansIOProtocol):
         _stall: asyncio.TimerHandle | None = None
+        _asked: asyncio.Event | None = None
 
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
@@ -38,6 +53,37 @@ def edge_websocket(send_stall_s: float) -> type[WebSocketsSansIOProtocol]:
             self.logger = _log
             self.conn.logger = _log
             self.conn.debug = False
+
+        def handle_connect(self, event: Request) -> None:
+            super().handle_connect(event)
+            if not self.close_sent:
+                extensions: Any = self.scope["extensions"]
+                extensions[_IS_THERE] = self.is_there
+
+        def data_received(self, data: bytes) -> None:
+            self._end_asking()
+            super().data_received(data)
+
+        async def is_there(self) -> bool:
+            """Whether the client gives a sign of life within `ANSWER_S`."""
+            if self.conn.state is State.CONNECTING or self.read_paused:
+                return True  # it has only begun, or sent what is still to be read
+            if self.conn.state is not State.OPEN or self.transport.is_closing():
+                return False
+            if self._asked is None:
+                self._asked = asyncio.Event()
+                self.conn.send_ping(b"")
+                self.transport.write(b"".join(self.conn.data_to_send()))
+            asked = self._asked
+            try:
+                async with asyncio.timeout(ANSWER_S):
+                    await asked.wait()
+            except TimeoutError:
+                return False
+            finally:
+                if self._asked is asked:
+                    self._asked = None
+            return self.conn.state is State.OPEN and not self.disconnected
 
         async def send(self, message: Any) -> None:
             await self.writable.wait()
@@ -69,6 +115,7 @@ def edge_websocket(send_stall_s: float) -> type[WebSocketsSansIOProtocol]:
 
         def connection_lost(self, exc: Exception | None) -> None:
             self._drop_stall()
+            self._end_asking()
             if self.conn.close_rcvd is None:
                 # uvicorn says 1005, as of a client that has closed without a code.
                 self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
@@ -80,6 +127,11 @@ def edge_websocket(send_stall_s: float) -> type[WebSocketsSansIOProtocol]:
                 self.handle_parser_exception()
                 return
             super().handle_cont(event)
+
+        def _end_asking(self) -> None:
+            if self._asked is not None:
+                self._asked.set()
+                self._asked = None
 
         def _drop_stall(self) -> None:
             if self._stall is not None:

@@ -31,6 +31,8 @@ class Answers:
         Raises:
             ClientLost: the client cannot be reached any more.
         """
+        if self._journal.fenced:
+            return  # whoever holds the session now does not know the command
         if self._task is None and self._journal.is_settled:
             await self._outbox.tell(event)
             return
@@ -58,6 +60,8 @@ class Answers:
         try:
             while self._waiting:
                 await self._journal.settled()
+                if self._journal.fenced:
+                    return
                 if self._waiting:
                     await self._outbox.tell(self._waiting.popleft())
         except ClientLost:

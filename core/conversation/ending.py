@@ -36,17 +36,21 @@ async def failed(
     utterance.last_sequence = await outbox.tell(event)
 
 
-async def interrupted(outbox: Outbox, utterance: Utterance, event: Interrupted) -> None:
-    """The utterance ends where it was cut off.
-
-    Raises:
-        ClientLost: see `failed`.
-    """
+def cut_off(utterance: Utterance, event: Interrupted) -> None:
+    """The utterance ends there; `interrupted` tells it."""
     utterance.ending = Ending(
         at_char=len(event.spoken_text), offset_ms=event.offset_ms, estimated=event.estimated
     )
     utterance.words, utterance.clauses = (), []  # kept for a while, and needed no more
     utterance.last_sequence = 0
+
+
+async def interrupted(outbox: Outbox, utterance: Utterance, event: Interrupted) -> None:
+    """Tell of an utterance that was cut off.
+
+    Raises:
+        ClientLost: see `failed`.
+    """
     size = 1024 + 6 * len(event.spoken_text)
     utterance.last_sequence = await outbox.tell(event, size=size)
 

@@ -188,7 +188,8 @@ class Resumability(_Event, tag="resumability"):
 
 class GoingAway(_Event, tag="going_away"):
     """The gateway is going to end. Connect again with the last `resume_token`: what was not spoken
-    goes on where it stopped. Followed by the close code 1012."""
+    goes on where it stopped; where all was, a new session begins. Followed by the close code
+    1012."""
 
     retry_after_ms: int
 
@@ -217,7 +218,10 @@ class Interrupted(_Event, tag="interrupted"):
     offset_ms: int
     """Of its audio that was heard."""
     estimated: bool
-    """True: within two words; false: within one."""
+    """False: within one word. True where the voice tells no times of its words: within two where it
+    had said the clause to its end by then, and one word in six of the clause more where it had not.
+    True also where another gateway had sent the audio and you have not said what was played: then
+    it may be off by as much as the two clocks are."""
     command_id: str | UnsetType = UNSET
     """Of the command that began the utterance."""
 

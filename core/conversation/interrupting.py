@@ -59,8 +59,10 @@ def interruption(
 def _meant(state: SessionState, playout: Playout, command: Interrupt) -> Utterance | None:
     """The utterance that the listener was at, as far as the client says so; None: by the clock."""
     if command.utterance_id is not None:
-        # The offset of one that is not known any more says nothing of another.
-        return state.alive(command.utterance_id)
+        # The offset of one that is not known any more says nothing of another, nor does that of one
+        # of which nothing was sent.
+        found = state.alive(command.utterance_id)
+        return None if found in state.waiting[1:] else found
     if command.playback_offset_ms is None:
         return None
     playing = playout.playing()
@@ -86,7 +88,7 @@ def _cut_off(utterance: Utterance, heard_ms: float, guessed: bool) -> Interrupte
     if heard_ms <= 0:
         spoken, remaining, estimated = "", utterance.text, False
     else:
-        split = split_spoken(utterance.text, utterance.words, heard_ms)
+        split = split_spoken(utterance.text, utterance.words, heard_ms, utterance.clauses)
         spoken, remaining, estimated = split.spoken, split.remaining, split.estimated
     return Interrupted(
         utterance_id=utterance.id,

@@ -31,6 +31,10 @@ log = structlog.get_logger(__name__)
 
 MAX_SENT: Final = 64
 """Utterances that were sent wholly and are kept, since they may not have arrived."""
+MAX_SENT_BYTES: Final = 32 * 1024
+"""Of what is written of them; the newest is kept however large it is."""
+_WORD_BYTES: Final = 16
+"""What is written of a word takes about that."""
 
 
 class _Sent(msgspec.Struct, eq=False):
@@ -43,6 +47,14 @@ class _Sent(msgspec.Struct, eq=False):
     """None: nothing of it is expected to change."""
     record: bytes = b""
     """What is written of it then, in a third of the memory."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are written of it, or about so many."""
+        one = self.utterance
+        if one is None:
+            return len(self.record)
+        return len(one.text.encode()) + _WORD_BYTES * len(one.words)
 
 
 class Keeper(Protocol):
@@ -147,12 +159,12 @@ class Journal:
             self._ask()
         self._counted += 1
 
-    async def confirm(self) -> None:
-        """Something came from the client: the token it has used is used up."""
+    def confirm(self) -> None:
+        """Something came from the client: the token it has used is used up as soon as that is
+        written, which nothing waits for but what is promised anyway."""
         if not self._confirmed:
             self._confirmed = True
             self.changed()
-            await self.settled()
 
     def sent(self, utterance: Utterance) -> None:
         """All of it was sent, or it failed: it is kept for as long as a session may be away."""
@@ -161,18 +173,27 @@ class Journal:
         before = self._sent or ()
         self._sent = deque(one for one in before if one.number != utterance.number)
         self._sent.append(_Sent(utterance.number, time.monotonic(), utterance))
-        self.tidy()
         self.changed(utterance)
+        self.tidy()
 
     def tidy(self) -> None:
         """Forget what was sent so long ago that it has arrived, and keep little of the rest."""
+        if not self.active:
+            return
         now_s, state = time.monotonic(), self._state
-        while self._sent and (self._sent[0].at_s < now_s - RESUME_S or len(self._sent) > MAX_SENT):
+        self._compact()
+        size = sum(one.size for one in self._sent or ())
+        while self._sent and (
+            self._sent[0].at_s < now_s - RESUME_S
+            or len(self._sent) > MAX_SENT
+            or (size > MAX_SENT_BYTES and len(self._sent) > 1)
+        ):
             one = self._sent.popleft()
             if state.writing is not None and one.number == state.writing.number:
                 one.at_s = now_s  # what comes of it is dropped
                 self._sent.append(one)
                 continue
+            size -= one.size
             if self._dirty is not None:
                 self._dirty.pop(one.number, None)
             if self._collects:
@@ -181,11 +202,14 @@ class Journal:
             self._ask()
         if not self._sent:
             self._sent = None  # an empty deque would take 600 bytes
-            return
+
+    def _compact(self) -> None:
+        """Keep of what nothing is expected to change only what is written."""
+        state = self._state
         alive = {one.number for one in state.sent}
         if state.writing is not None:
             alive.add(state.writing.number)
-        for one in self._sent:
+        for one in self._sent or ():
             if one.utterance is not None and one.number not in alive:
                 _, one.record = utterance_field(one.utterance)
                 one.utterance = None

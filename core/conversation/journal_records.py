@@ -65,7 +65,9 @@ class UtteranceRecord(msgspec.Struct, frozen=True, array_like=True):
     ending: Ending | None = None
     sent_ms: float = 0.0
     heard_unix_s: float = 0.0
-    """When its end is heard, by the clock of who sent it."""
+    """When the end of what was sent is heard, by the clock of who sent it."""
+    begun_in: str = ""
+    """The language of its first audio."""
 
 
 def head_of(state: SessionState, key_id: str) -> bytes:
@@ -108,6 +110,7 @@ def utterance_field(utterance: Utterance) -> tuple[str, bytes]:
         ending=ending,
         sent_ms=utterance.sent_ms,
         heard_unix_s=utterance.heard_unix_s,
+        begun_in=utterance.begun_in,
     )
     return field_of(utterance.number), msgspec.msgpack.encode(record)
 
@@ -176,6 +179,7 @@ def _resumed(record: UtteranceRecord, last_sequence: int) -> Utterance:
         (known[-1].start_char, known[-1].offset_ms) if known and not wholly else (0, 0.0)
     )
     text = record.text
+    sent_ms = record.sent_ms if wholly else start_ms
     # Marks that were written after the clause before was over belong to it.
     start_char = after_marks(text, start_char)
     words = tuple(
@@ -201,11 +205,12 @@ def _resumed(record: UtteranceRecord, last_sequence: int) -> Utterance:
         start_char=start_char,
         start_ms=start_ms,
         words=words,
-        sent_ms=record.sent_ms if wholly else start_ms,
+        sent_ms=sent_ms,
         last_sequence=record.last_sequence if wholly or record.over else 0,
         ending=record.ending,
-        heard_unix_s=record.heard_unix_s,
+        heard_unix_s=record.heard_unix_s - (record.sent_ms - sent_ms) / 1000,
         clauses=known,
+        begun_in=record.begun_in,
         resumed=bool(record.clauses),
         over=record.over,
     )

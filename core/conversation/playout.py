@@ -57,15 +57,15 @@ class Playout:
             play.paced_ms, play.heard_ms = min(play.paced_ms, from_ms), min(play.heard_ms, from_ms)
             play.ended, play.heard_since_s = False, None
 
-    def regain(self, number: int, sent_ms: float, left_ms: float) -> None:
-        """All of that utterance was sent elsewhere, and its end is heard after `left_ms`; less
-        than 0: so long ago."""
+    def regain(self, number: int, sent_ms: float, left_ms: float, *, ended: bool = True) -> None:
+        """So much of that utterance was sent elsewhere, and the end of that is heard after
+        `left_ms`; less than 0: so long ago. `ended`: it was all of it."""
         self._advance()
         play = self._play(number)
         play.sent_ms = play.paced_ms = sent_ms
         play.heard_ms = min(sent_ms, max(0.0, sent_ms - left_ms))
-        play.ended = play.guessed = True
-        if left_ms <= 0:
+        play.ended, play.guessed = ended, True
+        if ended and left_ms <= 0:
             play.heard_since_s = self._at_s + left_ms / 1000
 
     def sent(self, number: int, duration_ms: float, *, paced: bool = True) -> None:
@@ -125,6 +125,10 @@ class Playout:
             if play.number == number:
                 break
         return left_ms
+
+    def end_unix_s(self, number: int) -> float:
+        """When the end of what was sent of that utterance is heard, by the clock of the day."""
+        return time.time() + self.unheard_ms(number) / 1000
 
     def heard_ms(self, number: int, unknown_ms: float = 0.0) -> float:
         """How much of an utterance was heard, as long as it is known; else `unknown_ms`."""

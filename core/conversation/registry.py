@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 
 import msgspec
 
-from core.errors import SessionsFull, TooManySessions
+from core.conversation.journal import Journal
+from core.errors import SessionInUse, SessionsFull, TooManySessions
 
 
 class Connection(msgspec.Struct, eq=False):
@@ -26,6 +27,10 @@ class Connection(msgspec.Struct, eq=False):
     """Texts it has asked to be spoken."""
     end: Callable[[], None] | None = None
     """Asks the session to come to its close; what is being spoken is finished."""
+    is_there: Callable[[], Awaitable[bool]] | None = None
+    """Asks its client for a sign of life; False where none comes soon. None: it cannot be asked."""
+    journal: Journal | None = None
+    """What could be regained of it."""
     number: int = 0
     """Its place in the registry. A session that is taken over has two connections for a moment."""
     told: bool = False
@@ -60,6 +65,8 @@ class SessionRegistry:
         self._max_sessions = max_sessions
         self._max_per_key = max_per_key
         self._open: dict[int, Connection] = {}
+        self._named: dict[tuple[str, str], Connection] = {}
+        """The newest of that tenant and session id."""
         self._last = 0
         self._per_key: Counter[str] = Counter()
         self._per_tenant: Counter[str] = Counter()
@@ -71,26 +78,44 @@ class SessionRegistry:
     def __iter__(self) -> Iterator[Connection]:
         return iter(tuple(self._open.values()))
 
+    def named(self, tenant: str, session_id: str) -> Connection | None:
+        """Who has that name here, the newest where one is about to go."""
+        return self._named.get((tenant, session_id))
+
     @contextmanager
-    def enter(self, connection: Connection, *, takes_over: bool = False) -> Iterator[None]:
-        """Hold a place for the session as long as the block runs; `takes_over`: the place of the
-        connection that it takes the session from will do.
+    def enter(
+        self,
+        connection: Connection,
+        *,
+        takes_over: bool = False,
+        beside: Connection | None = None,
+    ) -> Iterator[None]:
+        """Hold a place and the name for the session as long as the block runs. `takes_over`: it
+        goes on with the session of that name, whose place will do. `beside`: who has the name, and
+        need not be asked.
 
         Raises:
+            SessionInUse: another has the name.
             SessionsFull: this process has all the sessions it takes.
             TooManySessions: this key has.
         """
-        key = connection.key_id
-        self.require_room(key, instead_of=connection.session_id if takes_over else None)
+        key, name = connection.key_id, (connection.tenant, connection.session_id)
+        held = self._named.get(name)
+        if held is not None and not takes_over and held is not beside:
+            raise SessionInUse()
+        self.require_room(key, instead_of=held if takes_over else None)
         self._last += 1
         connection.number = self._last
         self._open[connection.number] = connection
+        self._named[name] = connection
         self._per_key[key] += 1
         self._per_tenant[connection.tenant] += 1
         try:
             yield
         finally:
             del self._open[connection.number]
+            if self._named.get(name) is connection:
+                del self._named[name]
             _one_less(self._per_key, key)
             _one_less(self._per_tenant, connection.tenant)
             if connection.told:
@@ -119,16 +144,14 @@ class SessionRegistry:
         for one in self._open.values():
             one.told, one.changed = False, True
 
-    def require_room(self, key: str, *, instead_of: str | None = None) -> None:
+    def require_room(self, key: str, *, instead_of: Connection | None = None) -> None:
         """Whether another session of this key may be opened; what it costs is not spent in vain.
         One that is open already needs no place beside its own.
 
         Raises:
             SessionsFull, TooManySessions: see `enter`.
         """
-        spare = instead_of is not None and any(
-            one.session_id == instead_of and one.key_id == key for one in self._open.values()
-        )
+        spare = instead_of is not None and instead_of.key_id == key
         if len(self._open) - spare >= self._max_sessions:
             raise SessionsFull(retry_after_s=5)
         if key and self._per_key[key] - spare >= self._max_per_key:

@@ -129,7 +129,7 @@ class Session:
         Raises:
             ClientLost: the client cannot be reached any more.
         """
-        await self._journal.confirm()
+        self._journal.confirm()
         command_id = command.command_id
         try:
             match command:
@@ -195,9 +195,7 @@ class Session:
                 await self.refuse(_ending(), command_id)
             return False
         await self._answers.flush()
-        after_ms = _SOONEST_MS + secrets.randbelow(_SPREAD_MS)
-        await self._outbox.tell(GoingAway(retry_after_ms=after_ms))
-        await self._outbox.flush()
+        await self._tell_going_away()
         return True
 
     def silence(self) -> None:
@@ -208,7 +206,8 @@ class Session:
 
     async def finish(self, within_s: float) -> None:
         """Wait until all that was asked is spoken and sent, for so long at most; what was not is
-        answered with an error. What is being written is spoken as far as it is."""
+        answered with an error. What is being written is spoken as far as it is. Nothing is left of
+        the session then: its client is told to come back to a new one."""
         self._writing.end()
         await self._turns.spoken(within_s)
         for utterance in tuple(self._state.waiting):
@@ -217,7 +216,7 @@ class Session:
             await self._outbox.tell(
                 error_event(error, utterance.command_id, utterance_id=utterance.id)
             )
-        await self._outbox.flush()
+        await self._tell_going_away()
 
     async def aclose(self) -> None:
         """End what is being spoken; leaves no task behind. What waits stays where it is, since
@@ -260,6 +259,11 @@ class Session:
             return None
         named = UNSET if utterance is None else utterance.id
         return Accepted(command_id=command.command_id, utterance_id=named)
+
+    async def _tell_going_away(self) -> None:
+        after_ms = _SOONEST_MS + secrets.randbelow(_SPREAD_MS)
+        await self._outbox.tell(GoingAway(retry_after_ms=after_ms))
+        await self._outbox.flush()
 
     async def _tell_resumable(self, resumable: bool) -> None:
         try:

@@ -101,6 +101,7 @@ class Speaking:
             output_format=utterance.format,
             optimize_for_speed=utterance.optimize_for_speed,
             enable_caching=utterance.enable_caching,
+            begun_in=utterance.begun_in or None,
         )
         request_id = parts.new_request_id()
         trace = parts.service.new_trace(request_id, request)
@@ -192,7 +193,7 @@ class Speaking:
     ) -> None:
         utterance.words = words = [*utterance.words]
         turn = Turn(utterance.number)
-        clause, marked = -1, False
+        clause, marked, told = -1, False, False
         self._between = utterance
         try:
             async with aclosing(pieces):
@@ -200,6 +201,7 @@ class Speaking:
                     raise Stopped
                 async for piece in pieces:
                     if piece.clause != clause:
+                        utterance.begun_in = utterance.begun_in or trace.language
                         if not marked:
                             begins = ClauseStart(piece.clause_start_char, piece.clause_offset_ms)
                             self._mark(utterance, begins)
@@ -207,7 +209,8 @@ class Speaking:
                         if utterance.clauses[-1].start_char:
                             # The beginning needs no note: its first audio waits for nothing.
                             await self._journal.settled()
-                    if not utterance.chunks:
+                    if not told:
+                        told = True
                         until_audio.close()
                         await self._outbox.tell(started(utterance, trace), turn=turn)
                     await self._pace(piece)
@@ -234,11 +237,12 @@ class Speaking:
     async def _finish(self, utterance: Utterance, trace: SpeechTrace) -> None:
         if utterance.encoding == "binary":
             await self._put_audio(utterance, b"", utterance.sent_ms, 0.0, last=True)
+        # Behind its last clause nothing was planned: all of it was spoken before it was regained.
+        language = trace.language or utterance.begun_in
+        output_format = trace.output_format or utterance.format
         finished = SpeechFinished(
             utterance_id=utterance.id,
-            metadata=metadata(
-                utterance, trace, trace.language, trace.output_format or utterance.format
-            ),
+            metadata=metadata(utterance, trace, language, output_format),
             command_id=utterance.command_id,
         )
         size = 1024 + 2 * len(utterance.text)
@@ -265,6 +269,7 @@ class Speaking:
             await self._put_audio(utterance, data, at_ms, lasts_ms)
             utterance.sent_ms = at_ms + lasts_ms
             self._playout.sent(utterance.number, lasts_ms)
+            utterance.heard_unix_s = self._playout.end_unix_s(utterance.number)
 
     async def _put_audio(
         self,

@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from core.conversation.commands import Interrupt
-from core.conversation.ending import failed, interrupted
+from core.conversation.ending import cut_off, failed, interrupted
 from core.conversation.interrupting import interruption
 from core.conversation.journal import Journal
 from core.conversation.outbox import ClientLost, Outbox
@@ -78,11 +78,14 @@ class Turns:
         self._speaking.grown()
 
     def regain(self) -> None:
-        """Go on with a session that was lost: what was sent of it is still being heard."""
-        now_s = time.time()
-        for one in self._state.sent:
-            self._playout.regain(one.number, one.sent_ms, (one.heard_unix_s - now_s) * 1000)
-        self._connection.asked(len(self._state.waiting))
+        """Go on with a session that was lost: what was sent of it is still being heard, also of
+        the utterance whose rest is to be spoken."""
+        now_s, state = time.time(), self._state
+        begun = [one for one in state.waiting if one.sent_ms]
+        for one in (*state.sent, *begun):
+            left_ms = (one.heard_unix_s - now_s) * 1000
+            self._playout.regain(one.number, one.sent_ms, left_ms, ended=one not in begun)
+        self._connection.asked(len(state.waiting))
         self._let_go()
         self.go_on()
 
@@ -143,6 +146,7 @@ class Turns:
     async def refuse(self, utterance: Utterance) -> None:
         """There was no room for a text that is being written: the rest of it is dropped."""
         utterance.over = True
+        self._journal.sent(utterance)
         self._parts.recorder.refuse(SessionBusy.code)
         await self._fail(utterance, SessionBusy())
 
@@ -157,12 +161,16 @@ class Turns:
         if state.writing is not None and state.writing not in alive:
             alive.append(state.writing)
         events = interruption(state, self._playout, dropped, command)
+        for utterance, event in events:
+            cut_off(utterance, event)
         for utterance in alive:
             if utterance.over:
                 self._journal.sent(utterance)
-        for utterance, event in events:
-            await interrupted(self._outbox, utterance, event)
-        self._journal.changed(*(utterance for utterance, _ in events))
+        try:
+            for utterance, event in events:
+                await interrupted(self._outbox, utterance, event)
+        finally:
+            self._journal.changed(*(utterance for utterance, _ in events))
         if self._closing is not None and len(self._closing) > MAX_CLOSING:
             await asyncio.wait(self._closing, timeout=_END_S, return_when="FIRST_COMPLETED")
 
@@ -173,11 +181,11 @@ class Turns:
             return
         self._playout.report(found.number, max(0.0, offset_ms))
         playing = self._playout.playing()
-        for one in self._state.sent:
+        for one in (*self._state.sent, *self._state.waiting[:1]):
             if one.number not in playing:
                 continue
             was_s = one.heard_unix_s
-            self._note_end(one)
+            one.heard_unix_s = self._playout.end_unix_s(one.number)
             if abs(one.heard_unix_s - was_s) > _MOVED_S:
                 self._journal.changed(one)
             else:
@@ -237,13 +245,9 @@ class Turns:
             self._state.ended.add(utterance.id)
         if utterance.sent_ms or utterance.number in self._outbox.turns():
             self._state.sent.append(utterance)
-            self._note_end(utterance)
+            utterance.heard_unix_s = self._playout.end_unix_s(utterance.number)
             self._let_go()
         self._journal.sent(utterance)
-
-    def _note_end(self, utterance: Utterance) -> None:
-        left_ms = self._playout.unheard_ms(utterance.number)
-        utterance.heard_unix_s = time.time() + left_ms / 1000
 
     def _let_go(self) -> None:
         """Forget what was heard a while ago, and look again when the next will have been. What is
@@ -255,6 +259,6 @@ class Turns:
             self._release.cancel()
             self._release = None
         if state.sent:
-            left_s = self._playout.unheard_ms() / 1000 + GRACE_S + _RELEASE_S
+            left_s = self._playout.unheard_ms(state.sent[0].number) / 1000 + GRACE_S + _RELEASE_S
             self._release = asyncio.get_running_loop().call_later(left_s, self._let_go)
         self._journal.tidy()

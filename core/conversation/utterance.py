@@ -75,6 +75,8 @@ class Utterance(msgspec.Struct, eq=False):
     """Where the audio that was sent ends on the utterance's clock."""
     chunks: int = 0
     clauses: list[ClauseMark] = []
+    begun_in: str = ""
+    """The language that its first audio was spoken in; empty: there was none yet."""
     last_sequence: int = 0
     """Of its last event; 0: there is more to come."""
     resumed: bool = False
@@ -84,7 +86,7 @@ class Utterance(msgspec.Struct, eq=False):
     ending: Ending | None = None
     """Said by the event of `last_sequence`, where it is over."""
     heard_unix_s: float = 0.0
-    """When its end is heard, by the clock; 0: not all of it was sent."""
+    """When the end of what was sent is heard, by the clock; 0: nothing was."""
 
     def rewind(self) -> None:
         """Speak it from its last mark on: it was stopped."""
@@ -94,6 +96,7 @@ class Utterance(msgspec.Struct, eq=False):
         self.start_char = after_marks(self.text, mark.start_char)
         self.start_ms = mark.offset_ms
         self.words = [word for word in self.words if word.char_start < mark.start_char]
+        self.heard_unix_s -= (self.sent_ms - mark.offset_ms) / 1000
         self.sent_ms, self.chunks, self.resumed = mark.offset_ms, 0, True
 
     @property

@@ -1,4 +1,4 @@
-"""One utterance on a WebSocket to ElevenLabs: a bounded queue from its connection to its stream.
+"""One clause on a WebSocket to ElevenLabs: a bounded queue from its connection to its stream.
 
 The connection fills the queue and the stream reads it; neither touches anything else of the other.
 Nothing of a stream's own waits for the network, so one that is cancelled gives all back at once.
@@ -43,7 +43,7 @@ class Line(Protocol):
 
 
 class Context:
-    """One utterance's place on a socket. `Socket.open` makes it; whoever has it calls `leave`."""
+    """One clause's place on a socket. `Socket.open` makes it; whoever has it calls `leave`."""
 
     def __init__(self, socket: Line, ident: str) -> None:
         self.id = ident

@@ -197,6 +197,10 @@ class SocketPool:
             opening.error = error
             self._rest()
             log.warning("upstream_socket_failed", code=error.code, vendor_code=error.vendor_code)
+        except Exception as error:
+            opening.error = ProviderUnavailable("ElevenLabs cannot be reached.", provider=PROVIDER)
+            self._rest()
+            log.error("upstream_socket_failed", error_type=type(error).__name__)
         else:
             self._sockets.setdefault(url, []).append(socket)
             self._became_idle(socket)

@@ -14,8 +14,8 @@ from core.text.words import Word, spoken_length, words_of
 PROVIDER: Final = "elevenlabs"
 
 MAX_CHARS_PER_S: Final = 30.0
-"""More text than this for a second of audio cannot have been spoken: twice the measured pace of
-15.5 to 16.2 characters a second. A Han character counts as several (`spoken_length`)."""
+"""More text than this for a second of audio cannot have been spoken: almost twice the measured pace
+(`core.audio.quality.VENDOR_CHARS_PER_S`). A Han character counts as several (`spoken_length`)."""
 
 _ALIGNMENT_SLACK_S: Final = 0.25
 """The last aligned character may end this much after the audio: vendor's times are rounded."""

@@ -1,6 +1,9 @@
 """ElevenLabs over WebSocket: text that is still arriving, on `multi-stream-input`.
 
-One context for each call, on a warm socket that other calls share. Leaf of the race, as
+One context for each call, on a warm socket that other calls share. A call is a clause, not an
+utterance: each is looked up in the cache, shared with equal ones, retried and handed to another
+voice by itself, and one that is never heard is never paid for; a context of the whole utterance
+could do none of that. Opening one costs no round trip. Leaf of the race, as
 `elevenlabs_http` is: it neither retries nor limits.
 """
 

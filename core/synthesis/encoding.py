@@ -124,6 +124,7 @@ class UtteranceEncoder:
             except StoreError as error:
                 log.warning("kept_segment_unreadable", code=error.code)
                 pcm = bytes(entry.samples * SAMPLE_BYTES)  # it is heard by now
+                self._path = b""
             made += await self._encoder.feed(pcm)
         # In one piece a resampler may let go of a little more or less than in many.
         heard = self._drop + self._missed_bytes

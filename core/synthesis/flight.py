@@ -170,7 +170,9 @@ class Listener:
         self._open = True
 
     async def chunks(self, deadline: Deadline) -> AsyncGenerator[AudioChunk, None]:
-        """Every chunk from the first on.
+        """Every chunk from the first on. Words come with the first chunk that leaves after they are
+        there, though it may be before their audio: a voice that tells none until its end is known
+        in time, since it is ahead of whoever listens.
 
         A flight that has failed already is an error before any chunk: none should be heard.
 
@@ -181,10 +183,12 @@ class Listener:
         flight = self.flight
         if flight.error is not None:
             raise flight.error.with_traceback(None)
-        position = 0
+        position = told = 0
         while True:
             while position < len(flight.chunks):
-                yield flight.chunks[position]
+                words = tuple(word for chunk in flight.chunks[told:] for word in chunk.words)
+                told = len(flight.chunks)
+                yield AudioChunk(flight.chunks[position].pcm, words)
                 position += 1
             if flight.error is not None:
                 raise flight.error.with_traceback(None)

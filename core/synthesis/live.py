@@ -32,7 +32,6 @@ from core.synthesis.voicing import ClauseStart, ReplyParts, SpokenPiece, Voicing
 from core.text.clauses import MAX_WAIT_S, ClauseCutter
 from core.text.clean import speakable
 from core.text.languages import AUTO, Language, language_of
-from core.text.script import readable
 
 __all__ = [
     "FLUSH",
@@ -92,7 +91,8 @@ class LiveReply:
 
     The first clause decides the language where the request leaves it to the text, and the others
     keep it, so that a name or a number does not change the voice. Only a clause with letters that
-    the language's voice cannot read, such as Han characters after English, is detected anew.
+    the language's voice cannot read, such as Han characters after English, is detected anew. A
+    request that says in what it was begun keeps that.
     """
 
     def __init__(
@@ -127,7 +127,8 @@ class LiveReply:
         )
         asked = request.language
         self._auto = asked is None or asked.lower() == AUTO
-        known = None if asked is None or self._auto else language_of(asked)
+        named = request.begun_in if self._auto else asked
+        known = None if named is None else language_of(named)
         self._cutter = ClauseCutter(known, max_chars=settings.max_segment_chars)
         self._language: Language | None = known
         self._clauses: deque[tuple[int, str]] = deque()
@@ -312,13 +313,16 @@ class LiveReply:
         return self._parts.new_deadline(ahead_s if number else None, self._request.origin)
 
     async def _plan(self, text: str) -> SpeechPlan:
-        language: str | None = self._language
-        if self._auto and self._language is not None and not readable(text, self._language):
-            language = self._request.language
-        request = msgspec.structs.replace(self._request, text=text, language=language)
+        request = msgspec.structs.replace(
+            self._request,
+            text=text,
+            language=self._request.language if self._auto else self._language,
+            begun_in=self._language if self._auto else None,
+        )
         plan = await self._planner.plan_in_turns(request)
-        if self._language is None or not self._segments:
+        if self._language is None:
             self._language = self._cutter.language = cast(Language, plan.language)
+        if not self._segments:
             self._trace.plan_ms = self._trace.now_ms()
             self._trace.language = plan.language
         return msgspec.structs.replace(plan, rendition_key="")

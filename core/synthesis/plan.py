@@ -28,6 +28,7 @@ from core.speech import Attempt, SegmentPlan, SpeechPlan, SpeechRequest, VoiceSe
 from core.synthesis.keys import identify, rendition_key, voice_key
 from core.text.clean import clean, speakable
 from core.text.detect import detect
+from core.text.languages import Language
 from core.text.script import readable
 from core.text.spoken import spoken_segments
 from core.voices.registry import engine_version
@@ -101,7 +102,8 @@ class Planner:
             UnknownAgent, UnsupportedLanguage
         """
         agent = self._agents.get(request.tenant, request.agent_id)
-        by = spoken_by(agent, languages_of(agent, request.language)[0])
+        languages = languages_of(agent, request.language)
+        by = spoken_by(agent, _begun_in(request, languages) or languages[0])
         return self._attempt(self._chain[0], request, by, "")
 
     def _steps(self, request: SpeechRequest) -> Generator[None, None, SpeechPlan]:
@@ -131,7 +133,7 @@ class Planner:
         cleaned = clean(request.text)
         if not speakable(cleaned.text):
             raise TextEmpty()
-        by = spoken_by(agent, detect(cleaned.text, languages))
+        by = spoken_by(agent, _language(request, cleaned.text, languages))
         yield
         segments: list[SegmentPlan] = []
         for spoken in spoken_segments(
@@ -211,6 +213,16 @@ class Planner:
             settings=settings,
             voice_key=voice_key(identity),
         )
+
+
+def _language(request: SpeechRequest, text: str, languages: Sequence[Language]) -> Language:
+    """The one that was begun in, unless its voice cannot read the text; else the text decides."""
+    kept = _begun_in(request, languages)
+    return kept if kept is not None and readable(text, kept) else detect(text, languages)
+
+
+def _begun_in(request: SpeechRequest, languages: Sequence[Language]) -> Language | None:
+    return next((one for one in languages if one == request.begun_in), None)
 
 
 def _spoken_chars(plan: SpeechPlan) -> int:

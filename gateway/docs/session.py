@@ -10,6 +10,7 @@ from core.conversation.playout import GRACE_S
 from core.conversation.speaking import LEAD_MS, TEXT_IDLE_S
 from core.settings import GatewaySettings
 from gateway.docs.session_tables import command_markdown, event_markdown, header_markdown
+from gateway.websocket import ANSWER_S
 
 _DEFAULTS: Final = GatewaySettings()
 SESSION_PATH: Final = "/api/v1/voice/streaming/stream/{session_id}"
@@ -19,6 +20,7 @@ REFUSALS: Final = {
     401: "No key, or a key or token that is not valid",
     403: "Without keys: not from this computer",
     404: "No such voice agent",
+    408: "It was not there as a whole in time (SEIKETSU_REQUEST_TIMEOUT)",
     409: "There is a session of that name, and no or not its last `resume_token` was sent",
     410: "A session that another version of the gateway left cannot be read",
     422: "The agent does not speak that language",
@@ -73,14 +75,14 @@ def _query(name: str, description: str) -> dict[str, Any]:
 
 CLOSE_CODES: Final = {
     1000: "nobody sent anything for ten minutes (SEIKETSU_SESSION_IDLE)",
-    1001: "the gateway is going to end; what was asked before is answered first",
+    1002: "what came were no frames: not masked, of an unknown kind, or out of order",
     1006: "you took nothing for 30 seconds (SEIKETSU_SEND_STALL): the connection is cut",
     1007: "a text frame was not UTF-8",
     1008: "20 messages in a row could not be read, or one came in over 256 pieces",
     1009: "a frame was larger than 64 KB (SEIKETSU_MAX_FRAME_BYTES)",
     1011: "a fault of the gateway, or no answer to its pings",
-    1012: "the gateway is going to end; after `going_away` the session goes on where you connect "
-    "again, else the gateway ended before the session could",
+    1012: "the gateway is going to end: after `going_away` connect again, and a session that has "
+    "something left goes on; without it the gateway ended before the session could",
     4008: "what waited for you was not read within 20 seconds (two thirds of "
     "SEIKETSU_SEND_STALL); the last event is the error `client_too_slow`",
     4009: "another connection goes on with this session; the last event is the error `taken_over`",
@@ -101,6 +103,7 @@ def protocol_markdown() -> str:
         lead_s=f"{LEAD_MS / 1000:g}",
         idle_s=f"{TEXT_IDLE_S:g}",
         grace_s=f"{GRACE_S:g}",
+        there_s=f"{ANSWER_S:g}",
         codes=f"| closed with | when |\n|---|---|\n{codes}",
     )
 
@@ -111,7 +114,7 @@ routes let in: by a key in the headers, or without keys programs on this compute
 the token of `POST /api/v1/voice/sessions` by offering the subprotocols `seiketsu` and \
 `seiketsu.token.TOKEN`, or as `?token=TOKEN`, which whoever stands between may log. A refused \
 handshake is answered with the status and the body of every error; one that is not there as a \
-whole {handshake_s} s after it was begun is closed without an answer (SEIKETSU_REQUEST_TIMEOUT).
+whole {handshake_s} s after it was begun with 408 (SEIKETSU_REQUEST_TIMEOUT).
 
 Messages are JSON objects in text frames, told apart by `type`. The whole of a short talk:
 
@@ -180,15 +183,26 @@ heard is then `estimated`, unless you say it.
 A second connection with the token takes a session over that still lives: the first gets the \
 error `taken_over` and is closed with 4009; it needs no free place beside the one of the first. \
 A token for one agent or language does not regain a session of another. Without the token, or \
-with another one, the handshake is refused with 409 as long as the session lives or can be \
-regained. Where nothing is left of it, a new session begins and the error `session_expired` is \
-its second event. Close with 1000 or 1001 where you are done: nothing is kept then.
+with another one, the handshake is refused with 409 as long as a session that has streamed \
+something lives or can be regained. One that has not is known to its gateway process alone: there \
+another connection of its id is refused, too, unless the client of the first gives no sign of life \
+within {there_s} s of a ping, so that who lost a connection may come back at once. In another \
+process such an id opens a session of its own: it gets nothing of the first, and the name is \
+that one's which streams first; the other is told `resumability`. Give your sessions ids that \
+nobody guesses.
+
+Where nothing is left of a session, a new one begins and the error `session_expired` is its second \
+event: so it is where nothing was streamed, and nothing is lost then but what was configured. \
+Close with 1000, with 1001 or without a code (1005) where you are done: nothing is kept then. A \
+connection that breaks (1006) is lost, and can be regained.
 
 A gateway that is going to end speaks on for a few seconds, stops at the end of a clause, sends \
-`going_away` and closes with 1012: connect again after `retry_after_ms`. Until then it takes \
+`going_away` and closes with 1012: connect again after `retry_after_ms`, which differs from \
+session to session. Until then it takes \
 `interrupt`, `playback`, `ping` and `get_stats`; another command is not acknowledged: send it \
-again in the session that goes on. Where it cannot go on elsewhere (1001) such a command is \
-answered with `busy`. While its state database does not answer a session goes on and cannot be \
+again in the session that goes on. Where nothing was streamed, or it cannot be regained, what was \
+asked is spoken to its end first, such a command is answered with `busy`, and a new session begins \
+where you connect again. While its state database does not answer a session goes on and cannot be \
 regained; `resumable` and `resumability` say so. What is kept are texts and places in them, \
 never audio.
 

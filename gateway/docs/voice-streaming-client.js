@@ -26,13 +26,17 @@
 // Where the gateway has keys, a page gets a `token` from its own server, which asks for it with
 // `POST /api/v1/voice/sessions`; a token opens one session. `renewToken`, which returns a promise of
 // another, lets it come back to a lost one. A key never belongs into a page.
+//
+// Where the gateway ends, a session that has streamed nothing comes back as a new one, with what was
+// configured.
 
 const MOST_WAITING = 8; // the gateway takes no more at once
 const HEADER_BYTES = 16;
 const MOST_TRIES = 8; // to come back, within some 25 s
 const LONGEST_WAIT_MS = 4000;
 // Every other code is for good; not every program in JavaScript tells one where a connection broke.
-const RETURNS = [1005, 1006, 1012, 1013, 1014, 4008];
+const RETURNS = [1006, 1012, 1013, 1014, 4008];
+const CONFIGURED = ["voice_agent_id", "language", "format", "audio_encoding"];
 const NO_PROGRESS = ["connection_established", "resumability", "going_away", "error"];
 
 export class VoiceStreamingClient {
@@ -76,6 +80,7 @@ export class VoiceStreamingClient {
     this._last = 0; // sequence of the last event
     this._tries = 0;
     this._retryMs = 0;
+    this._away = false; // told to come back
     this._resumeToken = null; // nor does this
     this._mostBytes = Infinity; // of a frame
     this._writing = null; // { id }: the text that was not ended yet
@@ -111,7 +116,8 @@ export class VoiceStreamingClient {
   }
 
   _comesBack() {
-    return !this._closed && this._streams && this._resumeToken && this._tries < MOST_TRIES;
+    const wanted = (this._streams && this._resumeToken) || this._away;
+    return !this._closed && wanted && this._tries < MOST_TRIES;
   }
 
   _lost(code, reason) {
@@ -124,6 +130,7 @@ export class VoiceStreamingClient {
       this.onClosed(code, reason);
       return;
     }
+    if (!this._streams) this._resumeToken = null; // nothing is kept of it
     const waitMs = this._retryMs || Math.min(LONGEST_WAIT_MS, 250 * 2 ** this._tries) * Math.random();
     this._retryMs = 0;
     this._tries += 1;
@@ -132,7 +139,7 @@ export class VoiceStreamingClient {
 
   _return() {
     if (this._closed) return;
-    this._options.last_sequence = this._last;
+    this._options.last_sequence = this._resumeToken ? this._last : undefined;
     if (!this._renewToken) {
       this._token = null; // it was for once
       this._open();
@@ -200,7 +207,7 @@ export class VoiceStreamingClient {
     if (command.type === "text" || command.stream) this._streams = true;
     if (this._connected) {
       this._put(command);
-    } else if (this._waiting.length < MOST_WAITING || this._resumeToken) {
+    } else if (this._waiting.length < MOST_WAITING || this._resumeToken || this._away) {
       this._waiting.push(command);
     } else {
       throw new Error("The session is not open yet, and too much is waiting for it.");
@@ -263,6 +270,7 @@ export class VoiceStreamingClient {
 
   _greeted(event) {
     this._connected = true;
+    this._away = false;
     this._resumeToken = event.resume_token;
     this._mostBytes = event.capabilities.max_frame_bytes;
     if (!event.resumed) this._begunAnew();
@@ -290,6 +298,9 @@ export class VoiceStreamingClient {
       this.onAudioReceived(bytesOfHex(event.audio_data), event.metadata);
     } else if (event.type === "going_away") {
       this._retryMs = event.retry_after_ms;
+      this._away = true;
+    } else if (event.type === "configured") {
+      for (const name of CONFIGURED) this._options[name] = event[name];
     } else if (event.type === "speech_started" || event.type === "speech_resumed") {
       this._encoding = event.audio_encoding;
       this._spoken[event.utterance] = event.utterance_id;

@@ -40,10 +40,18 @@ from gateway.errors import (
     log_unexpected,
     new_request_id,
 )
-from gateway.handshake import Opening, accept_event, fixed, is_session_path, open_session
+from gateway.handshake import (
+    Opening,
+    accept_event,
+    fixed,
+    is_session_path,
+    open_session,
+    redeem,
+)
 from gateway.http import send_reply
 from gateway.session_reading import Reading
 from gateway.session_wire import Close, Wire
+from gateway.websocket import take_is_there
 
 FINISH_SHARE: Final = 0.75
 """Of SEIKETSU_DRAIN: how long a session may still speak what was asked when the gateway is going to
@@ -57,7 +65,7 @@ SLOW_SHARE: Final = 2 / 3
 reads too slowly. The rest of the time it has to hear that, then the connection is cut."""
 
 IDLE: Final[Close] = (1000, "nothing was sent for too long")
-GOING_AWAY: Final[Close] = (1001, "the gateway is going to end; connect again")
+GOING_AWAY: Final[Close] = (1012, "the gateway is going to end; connect again")
 HANDED_OVER: Final[Close] = (1012, "the gateway is going to end; the session goes on elsewhere")
 TAKEN_OVER: Final[Close] = (4009, "another connection goes on with this session")
 BAD_MESSAGES: Final[Close] = (1008, "too many messages that cannot be read")
@@ -99,6 +107,7 @@ async def _serve(
     edge: Edge, parts: SessionParts, scope: Scope, receive: Receive, send: Send
 ) -> None:
     wire = Wire(receive, send)
+    is_there = take_is_there(scope)
     try:
         if (await receive())["type"] != "websocket.connect":
             return
@@ -106,8 +115,12 @@ async def _serve(
             raise Busy("This gateway is going to end.", retry_after_s=1)
         opening = await open_session(edge, scope)
         connection = _connection(opening)
-        with edge.sessions.enter(connection, takes_over=opening.resume_token is not None):
+        connection.is_there = is_there
+        takes_over = opening.resume_token is not None
+        with edge.sessions.enter(connection, takes_over=takes_over, beside=opening.beside):
+            await redeem(edge, opening)
             state, journal = await _begin(edge, opening)
+            connection.journal = journal
             await wire.send(accept_event(opening))
             wire.accepted = True
             await _converse(edge, parts, state, connection, wire, journal, expired=opening.expired)
@@ -186,6 +199,7 @@ async def _converse(
             await session.refuse(SessionExpired())
         ending = await _read(session, outbox, wire, gateway.session_idle_s)
         if ending is GOING_AWAY:
+            ending = None  # cut short, it can be regained
             ending = await _leave(session, outbox, wire, gateway.drain_s)
         if ending is TAKEN_OVER:
             session.silence()
@@ -199,7 +213,8 @@ async def _converse(
         await wire.listen_for_goodbye()
     finally:
         connection.end = None
-        edge.journals.part(journal, ended=wire.orderly or ending in (IDLE, BAD_MESSAGES))
+        over = wire.orderly or ending in (IDLE, BAD_MESSAGES, GOING_AWAY)
+        edge.journals.part(journal, ended=over)
         await session.aclose()
     if outbox.too_slow:
         event = error_event(ClientTooSlow())
@@ -242,6 +257,7 @@ async def _leave(session: Session, outbox: Outbox, wire: Wire, drain_s: float) -
     leaving = asyncio.create_task(_bring_to_end(session, drain_s), name="session-leaving")
     leaving.add_done_callback(lambda _: wire.wake())
     try:
+        await asyncio.sleep(0)  # it has begun: what was read already is not refused, but goes on
         while not leaving.done():
             if outbox.lost:
                 return None

@@ -32,6 +32,8 @@ from core.speech import (
     WordTiming,
 )
 from core.synthesis.live import ClauseStart, Flush, SpokenPiece
+from core.text.detect import detect
+from core.text.languages import LANGUAGES
 from core.text.words import Word, words_of
 
 WORD_MS = 200
@@ -67,7 +69,7 @@ class FakeSpeaker:
             tenant=request.tenant,
             agent_id=request.agent_id,
             profile="friendly_female",
-            language=request.language or "en",
+            language=_language(request, request.text),
             output_format="pcm_8000",
             characters=len(request.text),
             enable_caching=True,
@@ -136,14 +138,14 @@ class FakeSpeaker:
                 while said < ready:
                     upto = min(ready, said + CLAUSE_WORDS)
                     for spoken in words[said:upto]:
-                        self._begin(trace, "en")
+                        self._begin(trace, _language(request, whole))
                         yield await self._piece(said, spoken, clause)
                         said += 1
                     follows = words[said].start if said < len(words) else len(whole)
                     yield self._end(said, clause, follows)
                     clause += 1
             for spoken in words_of(whole)[said:]:
-                self._begin(trace, "en")
+                self._begin(trace, _language(request, whole))
                 yield await self._piece(said, spoken, clause)
                 said += 1
             if not said:
@@ -178,6 +180,10 @@ class FakeSpeaker:
             await asyncio.sleep(self.close_takes_s)
         finally:
             self.open -= 1
+
+
+def _language(request: SpeechRequest, text: str) -> str:
+    return request.language or request.begun_in or detect(text, LANGUAGES)
 
 
 class Clock:

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.conversation.heard import PAUSE_MS, split_spoken
+from core.conversation.utterance import ClauseMark
 from core.speech import WordTiming
 from core.text.words import words_of
 
@@ -79,6 +80,39 @@ def test_what_has_no_timing_is_told_by_the_usual_pace() -> None:
     assert not split_spoken(text, first, 400 + PAUSE_MS).estimated, "that was a pause"
     later = split_spoken(text, first, 400 + PAUSE_MS + 700)
     assert (later.spoken, later.estimated) == ("one two three four ", True)
+
+
+TWO = "One two three. Four five six seven."
+MARKS = [ClauseMark(1, 0, 0.0), ClauseMark(2, 15, 900.0)]
+
+
+def test_what_comes_before_a_clause_that_has_begun_was_said() -> None:
+    """A clause's end is no pause of unknown length, and its last word may end a little late."""
+    first = timed(TWO, upto=3)
+    late = [*first[:2], WordTiming("three.", 400, 901, 8, 14)]
+    for words in ((), first, late):
+        split = split_spoken(TWO, words, 900 + 250, MARKS)
+        assert (split.spoken, split.estimated) == ("One two three. Four ", True)
+
+
+def test_a_clause_whose_end_is_known_is_parted_in_proportion() -> None:
+    text = "one two three four five six. Then more."
+    marks = [ClauseMark(1, 0, 0.0), ClauseMark(2, text.index("Then"), 6_000.0)]
+    assert split_spoken(text, (), 3_000, marks).spoken == "one two three "
+    assert split_spoken(text, (), 5_999, marks).spoken == "one two three four five six. "
+    assert split_spoken(text, (), 3_000, marks[:1]).spoken == text, "the usual pace is faster"
+
+
+@given(st.lists(st.integers(0, 8), max_size=4), st.integers(0, 8), st.floats(0, 6_000))
+def test_with_clauses_too_more_time_never_means_less_text(
+    begin: list[int], known: int, offset_ms: float
+) -> None:
+    found = timed(HOUSE)
+    marks = [ClauseMark(0, found[n].char_start, found[n].start_ms * 2) for n in sorted(begin)]
+    split = split_spoken(HOUSE, found[:known], offset_ms, marks)
+    assert split.spoken + split.remaining == HOUSE
+    later = split_spoken(HOUSE, found[:known], offset_ms + 150, marks)
+    assert later.spoken.startswith(split.spoken)
 
 
 def test_timings_that_are_estimates_say_so() -> None:

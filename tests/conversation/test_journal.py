@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core.conversation import journal_store
-from core.conversation.journal import Journal
+from core.conversation.journal import MAX_SENT_BYTES, Journal
 from core.conversation.journal_records import restored
 from core.conversation.journal_store import Batch, Hold, JournalStore, Outcome, new_token
 from core.conversation.journals import Journals
@@ -137,7 +137,7 @@ def spoken() -> SessionState:
     marks = [ClauseMark(10, 0, 0.0), ClauseMark(14, 9, 1000.0), ClauseMark(20, 21, 2000.0)]
     state.sent = [utterance(1, last_sequence=9, clauses=[ClauseMark(2, 0, 0.0)])]
     state.waiting = [
-        utterance(2, clauses=marks, words=words),
+        utterance(2, clauses=marks, words=words, sent_ms=2500.0, heard_unix_s=1000.0),
         utterance(3, complete=False, text="And"),
     ]
     state.writing = state.waiting[1]
@@ -178,6 +178,9 @@ async def test_a_session_goes_on_where_its_client_has_everything_before(
     begun = found.waiting[0]
     assert (begun.id, begun.start_char, begun.start_ms, begun.resumed) == (first, *at, True)
     assert [word.char_start for word in begun.words] == list(range(0, at[0], 5))
+    assert begun.sent_ms == at[1]
+    heard_s = (1000.0 - 2.5 + at[1] / 1000) if begun.id == "u2" else 0.0
+    assert begun.heard_unix_s == pytest.approx(heard_s)
     assert found.writing is found.waiting[-1]
     assert (found.sequence, found.utterances) == (last, 3)
     assert found.config == state.config
@@ -326,3 +329,52 @@ async def test_an_interruption_does_not_wait_for_what_is_being_written(redis: Re
         assert len(talk.of("accepted")) == 1, "what is not kept is not promised"
         await talk.until("accepted", 3)
         assert [event["command_id"] for event in talk.of("accepted")] == ["c1", "c2", "c3"]
+
+
+async def test_what_was_sent_is_kept_up_to_so_many_bytes_and_the_newest_always(
+    redis: Redis,
+) -> None:
+    journals = Journals(redis)
+    state = SessionState("s1", "acme", SessionConfig("agent_123", "en"))
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals)
+    journal.begin()
+
+    def kept(number: int, chars: int) -> list[int]:
+        fields: Any = {"text": "x" * chars, "complete": True, "last_sequence": number}
+        sent = Utterance(f"u{number}", number, "agent_123", "en", "pcm", "hex", **fields)
+        sent.words = [WordTiming("x", n, n + 1, n, n + 1) for n in range(chars // 10)]
+        journal.sent(sent)
+        assert journal._sent is not None
+        return [one.number for one in journal._sent]
+
+    for number in range(1, 41):
+        numbers = kept(number, 2000)
+        assert numbers[-1] == number
+    held = await redis_fields(redis, journal)
+    assert sorted(held, key=int) == [str(number) for number in numbers], "forgotten there as well"
+    assert 6 < len(numbers) < 16
+    assert sum(map(len, held.values())) <= MAX_SENT_BYTES
+    assert kept(41, 60_000) == [41]
+    assert list(await redis_fields(redis, journal)) == ["41"]
+    assert len(kept(42, 10)) == 1, "the large one is the oldest now"
+    await journal.aclose(ended=True)
+
+
+async def redis_fields(redis: Redis, journal: Journal) -> dict[str, bytes]:
+    """The utterances that are written, by number."""
+    await journal.settled()
+    held = await redis.hgetall(journal.hold.key)  # type: ignore[misc]
+    return {name[1:].decode(): value for name, value in held.items() if name[:1] == b"u"}
+
+
+async def test_of_what_failed_only_what_is_written_is_kept(redis: Redis) -> None:
+    speaker = FakeSpeaker()
+    speaker.fail_at_word = 0
+    async with Talking(speaker, keeper=Journals(redis)) as talk:
+        await talk.say("synthesize", text=TEXT, stream=True, utterance_id="a")
+        await talk.until("error")
+        await talk.settle()
+        sent = (talk.session._journal._sent or [None])[0]
+        assert sent is not None
+        assert sent.utterance is None
+        assert sent.record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 
@@ -277,17 +278,30 @@ async def test_an_utterance_is_forgotten_once_it_was_heard(talking: Talking) -> 
     assert [one.id for one in talking.state.sent] == ["u2"]
 
 
+async def test_a_text_is_let_go_when_it_was_heard_though_a_longer_one_follows(
+    talking: Talking,
+) -> None:
+    for text in ("one", "two three four five"):
+        await talking.say("synthesize", text=text, stream=True)
+    await talking.until("speech_finished", 2)
+    await talking.settle()
+    release = talking.session._turns._release
+    assert release is not None
+    left_s = release.when() - asyncio.get_running_loop().time()
+    assert GRACE_S < left_s < GRACE_S + 2 * WORD_MS / 1000
+
+
 async def test_a_gateway_that_ends_speaks_what_was_written_and_refuses_the_rest(
     talking: Talking, speaker: FakeSpeaker
 ) -> None:
     await talking.say("text", text="one two", utterance_id="a")
     await talking.session.finish(2.0)
     assert talking.audio() == "one two"
-    assert talking.types()[-1] == "speech_finished"
+    assert talking.types()[-2:] == ["speech_finished", "going_away"]
     speaker.first_after_s = 5.0
     await talking.say("synthesize", text="three", command_id="c")
     await talking.session.finish(0.05)
-    error = talking.events[-1]
+    (error,) = talking.of("error")
     assert (error["code"], error["command_id"]) == ("busy", "c")
 
 

@@ -14,7 +14,7 @@ import aiohttp
 
 from benchmarks.listener import Gap, Piece, play
 from benchmarks.stack import Stack
-from benchmarks.wordcode import BURST_MS, CodedWord, decode
+from benchmarks.wordcode import CodedWord, decode
 from core.conversation.audio_frames import HEADER_BYTES, read_header
 from core.providers.elevenlabs_pool import MAX_IDLE
 from core.providers.elevenlabs_socket import MAX_CONTEXTS
@@ -35,7 +35,7 @@ class Caller:
     def __init__(self, socket: aiohttp.ClientWebSocketResponse, *, hurried: bool = False) -> None:
         """`hurried`: says of all audio that it was played already, and so waits for no pace."""
         self.socket = socket
-        self._hurried = hurried
+        self.hurried = hurried
         self.events: list[dict[str, Any]] = []
         """As they came, with `at_s`: `time.monotonic()` at their arrival."""
         self.pieces: dict[int, list[Piece]] = {}
@@ -115,7 +115,7 @@ class Caller:
                     number = read_header(message.data).utterance
                     piece = Piece(at_s, message.data[HEADER_BYTES:])
                     self.pieces.setdefault(number, []).append(piece)
-                    if self._hurried:
+                    if self.hurried:
                         await self._played(number)
                 else:
                     self.events.append({**message.json(), "at_s": at_s})
@@ -172,11 +172,6 @@ def played_ms(pieces: Sequence[Piece], at_s: float) -> float:
         until_s, bytes_ = ends_s, bytes_ + len(piece.data)
     left_ms = max(0.0, ((until_s or at_s) - at_s) * 1000)
     return bytes_ / BYTES_PER_MS - left_ms
-
-
-def heard_words(words: Sequence[CodedWord], offset_ms: float) -> int:
-    """How many words were heard more than half by then."""
-    return sum(word.start_ms + BURST_MS / 2 <= offset_ms for word in words)
 
 
 async def quiet(stack: Stack) -> dict[str, int]:

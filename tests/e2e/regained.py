@@ -8,23 +8,42 @@ from http import HTTPStatus
 from typing import Any, Final
 
 import aiohttp
+import msgspec
 
 from benchmarks.wordcode import CodedWord, decode
+from core.audio.formats import resolve
 from core.conversation.audio_frames import HEADER_BYTES, read_header
+from tests.player import decoded
 
-RATE_HZ: Final = 8_000
-_BYTES_PER_MS: Final = RATE_HZ * 2 / 1000
-_QUERY: Final = "language=en&format=pcm_8000&audio_encoding=binary"
+_MP3_KBPS: Final = 128
 _PATIENCE_S: Final = 30.0
+
+
+class Heard(msgspec.Struct):
+    """A piece of audio that was sent."""
+
+    offset_ms: int
+    lasts_ms: int
+    data: bytes
 
 
 class Returning:
     """One session over as many connections as it takes. What is heard is kept by utterance."""
 
-    def __init__(self, http: aiohttp.ClientSession, name: str, base: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        http: aiohttp.ClientSession,
+        name: str,
+        base: Callable[[], str],
+        *,
+        language: str = "en",
+        output_format: str = "pcm_8000",
+    ) -> None:
         self._http = http
         self._name = name
         self._base = base
+        self._query = f"language={language}&format={output_format}&audio_encoding=binary"
+        self.output = resolve(output_format, _MP3_KBPS)
         self._token = ""
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._ids: dict[int, str] = {}
@@ -32,7 +51,8 @@ class Returning:
         self._count = 0
         self._connected = asyncio.Event()
         self.last_sequence = 0
-        self.audio: dict[str, bytearray] = {}
+        self.files: dict[str, list[list[Heard]]] = {}
+        """For each utterance what is kept of every file that was sent of it, in pieces."""
         self.events: list[dict[str, Any]] = []
         self.dropped_ms: list[float] = []
         """What was dropped of utterances when they were resumed."""
@@ -50,8 +70,12 @@ class Returning:
 
     async def finished(self, utterances: int) -> None:
         """Wait until so many utterances were sent wholly."""
+        await self.until("speech_finished", utterances)
+
+    async def until(self, type: str, count: int) -> None:
+        """Wait until there are so many events of that type."""
         async with asyncio.timeout(_PATIENCE_S):
-            while len(list(self.of("speech_finished"))) < utterances:
+            while len(list(self.of(type))) < count:
                 assert not self._reading.done() or not self._reading.exception(), self._reading
                 await asyncio.sleep(0.02)
 
@@ -59,9 +83,15 @@ class Returning:
         """The events of that type so far."""
         return (event for event in self.events if event["type"] == type)
 
-    def words(self, utterance_id: str) -> Sequence[CodedWord]:
-        """What the audio of the utterance says."""
-        return decode(bytes(self.audio[utterance_id]), RATE_HZ)
+    def words(self, utterance_id: str, files: slice = slice(None)) -> Sequence[CodedWord]:
+        """What the audio of the utterance says, or some of the files that it is in."""
+        found: list[CodedWord] = []
+        for pieces in self.files[utterance_id][files]:
+            if any(piece.data for piece in pieces):
+                samples = decoded(b"".join(piece.data for piece in pieces), self.output)
+                pcm = samples.clip(-32768, 32767).astype("<i2").tobytes()
+                found += decode(pcm, self.output.rate_hz)
+        return found
 
     async def aclose(self) -> None:
         """Hang up."""
@@ -90,7 +120,7 @@ class Returning:
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
         while True:
-            url = f"{self._base()}/api/v1/voice/streaming/stream/{self._name}?{_QUERY}"
+            url = f"{self._base()}/api/v1/voice/streaming/stream/{self._name}?{self._query}"
             if self._token:
                 url += f"&resume_token={self._token}&last_sequence={self.last_sequence}"
             try:
@@ -113,16 +143,21 @@ class Returning:
             self._connected.set()
         elif event["type"] == "speech_started":
             self._ids[event["utterance"]] = event["utterance_id"]
-            self.audio[event["utterance_id"]] = bytearray()
+            self.files[event["utterance_id"]] = [[]]
         elif event["type"] == "speech_resumed":
             self._ids[event["utterance"]] = event["utterance_id"]
-            audio = self.audio.setdefault(event["utterance_id"], bytearray())
-            kept = 2 * round(event["offset_ms"] * RATE_HZ / 1000)
-            event["had_bytes"] = len(audio)
-            self.dropped_ms.append((len(audio) - kept) / _BYTES_PER_MS)
-            del audio[kept:]
+            files = self.files.setdefault(event["utterance_id"], [])
+            had = [piece for pieces in files for piece in pieces]
+            dropped = [piece for piece in had if piece.offset_ms >= event["offset_ms"]]
+            for pieces in files:
+                pieces[:] = [piece for piece in pieces if piece not in dropped]
+            files.append([])
+            ends_ms = max((p.offset_ms + p.lasts_ms for p in had if p not in dropped), default=0)
+            assert ends_ms <= event["offset_ms"] + 1, "it goes on between two pieces"
+            self.dropped_ms.append(sum(piece.lasts_ms for piece in dropped))
 
     def _hear(self, frame: bytes) -> None:
         header = read_header(frame)
         self.last_sequence = header.sequence
-        self.audio[self._ids[header.utterance]] += frame[HEADER_BYTES:]
+        piece = Heard(header.offset_ms, header.duration_ms, frame[HEADER_BYTES:])
+        self.files[self._ids[header.utterance]][-1].append(piece)

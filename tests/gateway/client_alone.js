@@ -47,7 +47,7 @@ const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 const texts = (socket) => socket.sent.filter(({ type }) => type === "text").map(({ text }) => text);
 
 export default async function () {
-  for (const code of [1000, 1001, 1002, 1007, 1008, 1009, 1011, 4009]) {
+  for (const code of [1000, 1001, 1002, 1005, 1007, 1008, 1009, 1011, 4009]) {
     const { client, lost, closed } = open();
     client.text("One", "a");
     sockets[0].drop(code);
@@ -89,6 +89,27 @@ export default async function () {
   check(away.client, { "an answer is": (c) => c._tries === 0 });
   away.client._closed = true;
 
+  const quiet = open();
+  const errors = [];
+  quiet.client.onError = ({ code }) => errors.push(code);
+  const configured = { voice_agent_id: "b", language: "es", format: "ulaw", audio_encoding: "hex" };
+  sockets[0].hear({ type: "configured", ...configured });
+  sockets[0].hear({ type: "going_away", retry_after_ms: 10 });
+  sockets[0].drop(1012);
+  quiet.client.synthesize("Hello.");
+  await wait(40);
+  check(sockets[1], {
+    "a quiet session comes back as another": (s) =>
+      !s.protocols.length && s.url.endsWith("?voice_agent_id=b&language=es&format=ulaw&audio_encoding=hex"),
+  });
+  sockets[1].greet(false, "two");
+  check(sockets[1].sent, { "with what was asked": (s) => s[0].text === "Hello." });
+  sockets[1].drop(1006);
+  check(quiet, {
+    "without an error": () => !errors.length && !quiet.lost.length,
+    "and only where it is told to": (q) => q.closed.join() === "1006",
+  });
+
   const said = ({ url, protocols }) => `${url.includes("token")} ${protocols.join()}`;
   const page = open({ token: "t1", renewToken: () => Promise.resolve("t2") });
   check(said(sockets[0]), { "nor is a page's": (s) => s === "false seiketsu,seiketsu.token.t1" });
@@ -99,4 +120,5 @@ export default async function () {
     "nor the next": (s) => s === "false seiketsu,seiketsu.token.t2,seiketsu.resume.one",
   });
   page.client._closed = true;
+  check(true, { "nothing was thrown": Boolean });
 }

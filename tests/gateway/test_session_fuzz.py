@@ -97,14 +97,28 @@ class Fuzzed:
 
 
 @pytest.mark.timeout(60 + SEQUENCES / 10)
+def _frames(*commands: dict[str, Any]) -> list[str | bytes]:
+    return [json.dumps(command) for command in commands]
+
+
+SAID: dict[str, Any] = {"type": "synthesize", "text": "One two three.", "stream": True}
+SURE = [
+    _frames({"type": "configure", "audio_encoding": encoding}, SAID, {"type": "get_stats"}, *then)
+    for encoding in ("binary", "hex")
+    for then in ([], [{**SAID, "text": "Four five six."}, {"type": "interrupt"}])
+]
+
+
 def test_whatever_is_sent_every_answer_is_a_documented_message(
     gateway: Gateway, speech: FakeSpeech, box: Box
 ) -> None:
     idle = gateway.tasks()
     speech.held["held"] = entry_of(b"x" * 100)
     session = Fuzzed(gateway)
-    for sequence in made(sequences, SEQUENCES):
+    for number, sequence in enumerate(made(sequences, SEQUENCES)):
         session.run(sequence)
+        if number % 50 == 0:  # what is made depends on what Hypothesis finds: these always come
+            session.run(SURE[number // 50 % len(SURE)])
     session.close()
     gateway.wait_until(lambda: gateway.connections() == 0)
     gateway.wait_until(lambda: gateway.tasks() == idle)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
@@ -17,7 +17,7 @@ from core.embedded import EmbeddedRedis
 from tests.gateway.conftest import Start
 from tests.gateway.fakes import Box, FakeSpeech
 from tests.gateway.server import Gateway
-from tests.gateway.sessions import talk, url_of
+from tests.gateway.sessions import Talk, talk, url_of
 
 KEYS = ("first-key", "acme:second-key", "acme:third-key")
 
@@ -178,6 +178,30 @@ async def test_a_refusal_for_load_does_not_use_a_token_up(start: Start) -> None:
         assert session.hello["session_id"] == "mine"
 
 
+async def test_of_tokens_that_come_at_once_those_without_room_can_come_back(start: Start) -> None:
+    gateway = start(api_keys=KEYS, max_sessions=1)
+    names = [f"s{number}" for number in range(4)]
+    tokens = [
+        (await ask_token(gateway, "first-key", session_id=name)).json()["token"] for name in names
+    ]
+
+    async def opened(name: str, token: str) -> int:
+        try:
+            socket = await connect(url_of(gateway, name, f"?token={token}"), proxy=None)
+        except InvalidStatus as refused:
+            return refused.response.status_code
+        await socket.close()
+        return 101
+
+    pairs = list(zip(names, tokens, strict=True))
+    first = await asyncio.gather(*(opened(*pair) for pair in pairs))
+    assert first.count(503) > 0
+    for pair, status in zip(pairs, first, strict=True):
+        if status == 503:
+            await asyncio.to_thread(gateway.wait_until, lambda: gateway.connections() == 0)
+            assert await opened(*pair) == 101
+
+
 async def test_a_token_keeps_its_tenant_and_no_key_can_change_it(
     start: Start, speech: FakeSpeech
 ) -> None:
@@ -217,6 +241,37 @@ async def test_plain_http_is_told_to_upgrade(gateway: Gateway) -> None:
     assert other.status_code == 404
 
 
+async def expect_going_away(session: Talk) -> int:
+    """Its last event and how it is closed; when it is to come back, in milliseconds."""
+    going = await session.hear()
+    assert going["type"] == "going_away"
+    with pytest.raises(ConnectionClosed) as closed:
+        await session.hear()
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+    after_ms: int = going["retry_after_ms"]
+    return after_ms
+
+
+async def test_quiet_sessions_of_a_gateway_that_ends_come_back_one_after_the_other(
+    start: Start,
+) -> None:
+    first, second = start(), start()
+    async with AsyncExitStack() as stack:
+        quiet = [await stack.enter_async_context(talk(first, f"s{n}")) for n in range(6)]
+        await asyncio.to_thread(first.drain)
+        after_ms = [await expect_going_away(session) for session in quiet]
+    assert all(50 <= one < 1000 for one in after_ms)
+    assert len(set(after_ms)) > 1
+    token = quiet[0].hello["resume_token"]
+    async with talk(second, "s0", f"?resume_token={token}&last_sequence=2") as again:
+        assert again.hello["resumed"] is False
+        assert (await again.hear())["code"] == "session_expired"
+        assert (await again.ask("synthesize", text="Hello."))["type"] == "audio_response"
+    async with talk(second, "s1") as again:
+        assert (await again.ask("synthesize", text="Hello."))["type"] == "audio_response"
+
+
 async def test_a_gateway_that_ends_lets_sessions_speak_and_takes_no_more(
     gateway: Gateway, speech: FakeSpeech
 ) -> None:
@@ -225,9 +280,8 @@ async def test_a_gateway_that_ends_lets_sessions_speak_and_takes_no_more(
         await session.say("synthesize", text="Hello.")
         await session.ask("ping")
         await asyncio.to_thread(gateway.drain)
-        assert (await session.hear())["type"] == "audio_response"
-        with pytest.raises(ConnectionClosed) as closed:
-            await session.hear()
-    assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == 1001
+        assert (await session.ask("ping"))["type"] == "pong"
+        await session.say("synthesize", text="Too late.")
+        assert {(await session.hear())["type"] for _ in range(2)} == {"audio_response", "error"}
+        await expect_going_away(session)
     assert (await refusal(gateway))[:2] == (503, "busy")

@@ -164,22 +164,27 @@ async def test_where_nothing_is_left_a_new_session_is_told_so(
 
 
 async def test_a_session_that_streams_nothing_keeps_nothing(gateway: Gateway, redis: Redis) -> None:
-    async with talk(gateway) as one, talk(gateway) as two:
+    async with talk(gateway) as one, talk(gateway, "s2") as two:
         for session in (one, two):
             reply = await session.ask("synthesize", text="Hello.", command_id="c")
             assert reply["type"] == "audio_response"
-        assert await redis.exists(KEY) == 0
+        assert await redis.exists(KEY, Keys.session("default", "s2")) == 0
         one.socket.transport.abort()
         async with talk(gateway) as again:
             assert again.hello["resumed"] is False
 
 
-async def test_a_session_that_was_closed_leaves_nothing(gateway: Gateway, redis: Redis) -> None:
-    for number in range(5):
+@pytest.mark.parametrize("goodbye", [b"", b"\x88\x80\0\0\0\0", b"\x88\x82\0\0\0\0\x03\xe9"])
+async def test_a_session_that_was_closed_leaves_nothing(
+    gateway: Gateway, redis: Redis, goodbye: bytes
+) -> None:
+    """With 1000, without a code and with 1001."""
+    for number in range(3):
         async with talk(gateway) as session:
             await session.say("text", text=f"Hello {number}.", command_id="c")
             await hear(session, "accepted")
             assert await redis.exists(KEY) == 1
+            session.socket.transport.write(goodbye)
     async with asyncio.timeout(2):
         while await redis.exists(KEY):
             await asyncio.sleep(0.01)

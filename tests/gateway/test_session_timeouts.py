@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import struct
 import time
 from collections.abc import AsyncIterator
@@ -52,8 +53,10 @@ async def test_half_a_handshake_is_closed_however_busily_it_goes_on(
     async with connected(gateway) as (reader, writer):
         writer.write(HEAD)
         dripping = asyncio.create_task(drip(writer, rest))
-        assert await reader.read() == b""
+        answer = await reader.read()
         dripping.cancel()
+    assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["error"]["code"] == "request_late"
     assert time.monotonic() - began_s >= LIMIT_S * 0.9
     await asyncio.to_thread(gateway.wait_until, lambda: not gateway.connections())
 

@@ -15,10 +15,10 @@ from aiohttp import web
 
 from benchmarks.budgets import load
 from benchmarks.listener import Piece
-from benchmarks.report import section_of, with_section
-from benchmarks.sessions import rows_of
+from benchmarks.report import section, section_of, with_section
+from benchmarks.sessions import CI, circumstances, rows_of
 from benchmarks.sessions_client import Talker, Turn
-from benchmarks.sessions_load import Found, Load
+from benchmarks.sessions_load import ENVIRONMENT, Found, Load
 from benchmarks.sessions_mix import Ask, Talk, talks, tokens_of
 from benchmarks.wordcode import encode
 from core.conversation.audio_frames import AudioPiece, Header
@@ -107,6 +107,27 @@ def test_late_audio_underruns_and_frames_after_an_interruption_break_their_budge
     late = a_turn(pieces=[Piece(2.1, audio)], underruns_ms=[301.0], stray=1)
     rows = rows_of(SIZE, Found(turns=[late], seconds=1.0), load().sessions)
     assert [row.kept for row in rows if row.budget] == [False, True, False, False]
+
+
+@pytest.mark.parametrize(("kilobytes", "kept"), [(40, True), (41, False)])
+def test_memory_of_an_idle_session_has_a_budget_where_it_is_measured(
+    kilobytes: int, kept: bool
+) -> None:
+    before = 200 * 2**20
+    idle = before + 1000 * kilobytes * 2**10
+    found = Found(seconds=1.0, rss_before=before, rss_quiet=before, rss_idle=idle)
+    rows = rows_of(Load(1000, 120.0), found, load().sessions)
+    (row,) = [row for row in rows if row.budget and "memory" in row.what]
+    assert row.kept is kept, row
+    small = rows_of(CI, found, load().sessions)
+    assert not [row for row in small if "memory" in row.what]
+
+
+def test_the_section_says_under_which_settings_it_was_measured() -> None:
+    told = section("Many sessions", [], "python", 1.0, circumstances()).splitlines()[3]
+    for name, value in ENVIRONMENT.items():
+        assert f"{name}={value} (default " in told
+    assert "one clause" in told
 
 
 def test_a_section_is_written_beside_what_stands_there_and_again_in_its_place() -> None:

@@ -34,11 +34,13 @@ class Process:
         self.name = self.cluster.own().name
 
     @contextmanager
-    def open(self, numbers: Iterable[int], tenant: str = "t") -> Iterator[list[Connection]]:
+    def open(
+        self, numbers: Iterable[int], tenant: str = "t", *, takes_over: bool = False
+    ) -> Iterator[list[Connection]]:
         with ExitStack() as opened:
             made = [Connection(f"s{n}", tenant, "", "agent_123", "en", float(n)) for n in numbers]
             for one in made:
-                opened.enter_context(self.sessions.enter(one))
+                opened.enter_context(self.sessions.enter(one, takes_over=takes_over))
             yield made
 
 
@@ -178,6 +180,6 @@ async def test_a_session_taken_over_within_its_process_stays_listed(redis: Redis
     with ExitStack() as newer:
         with process.open([1]):
             await process.cluster.tell()
-            newer.enter_context(process.open([1]))
+            newer.enter_context(process.open([1], takes_over=True))
         await process.cluster.tell()
         assert ids(await watcher.cluster.look("t")) == ["s1"]

@@ -81,7 +81,7 @@ def test_the_k6_smoke_run_is_within_the_budgets(up: Running, repository: Path) -
     run = subprocess.run(
         [k6, "run", "--no-usage-report", "--quiet", "k6/smoke.js"],
         cwd=repository,
-        env={"SEIKETSU_URL": _url(up), "HOME": str(repository), "SMOKE_DURATION": "8s"},
+        env={"SEIKETSU_URL": _url(up), "HOME": str(repository), "SMOKE_SECONDS": "8"},
         capture_output=True,
         text=True,
         timeout=60,

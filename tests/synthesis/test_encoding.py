@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import ParamSpec, TypeVar
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -175,3 +176,15 @@ async def encoded(
             out.append(await encoder.feed(piece))
         encoder.made(of_entry=from_cache)
     return b"".join([*out, await encoder.finish()])
+
+
+async def test_after_a_recording_that_cannot_be_read_nothing_is_kept(bench: Bench) -> None:
+    now_s = time.time()
+    first, second = [await entry_of(noise(0.5, seed), now_s - seed) for seed in (1, 2)]
+    damaged = msgspec.structs.replace(first, audio=first.audio[: len(first.audio) // 2])
+    paths = Paths(bench.cache, "t")
+    await encoded(UtteranceEncoder(MP3, bench.codecs, paths), bench, [first])
+    await encoded(UtteranceEncoder(MP3, bench.codecs, paths), bench, [damaged, second])
+    plain = await encoded(UtteranceEncoder(MP3, bench.codecs), bench, [first, second])
+    again = UtteranceEncoder(MP3, bench.codecs, paths)
+    assert await encoded(again, bench, [first, second]) == plain

@@ -181,6 +181,21 @@ def test_an_agents_preferences_order_and_restrict() -> None:
         preferring("en", "es").plan(asked("你好", "zh"))
 
 
+def test_what_was_begun_in_a_language_keeps_it_as_long_as_its_voice_can_read_it() -> None:
+    def rest(text: str, begun_in: str, language: str | None = None) -> str:
+        request = SpeechRequest("t", text, "agent_123", language, begun_in=begun_in)
+        return Planner(AgentSnapshot(), CHAIN, SpeechSettings()).plan(request).language
+
+    assert plan(text="350.000 €.").language == "en"
+    assert rest("350.000 €.", "es") == "es"
+    assert rest("Calle Mayor, cinco.", "en") == "en"
+    assert rest("这套房子有两个房间。", "es") == "zh"
+    assert rest("350.000 €.", "es", "en") == "en", "what is asked for stands"
+    assert (
+        preferring("en", "zh").plan(SpeechRequest("t", "350", "a", begun_in="es")).language == "en"
+    ), "the agent does not speak it any more"
+
+
 def test_what_is_spoken_are_words_and_leads_back_to_what_was_written() -> None:
     text = "It costs $1,000,000 today. Call 555-123-4567 now."
     made = plan(text=text)
