@@ -71,6 +71,8 @@ class SessionLoad(msgspec.Struct, frozen=True):
     """Over 300 ms on a client's playback clock."""
     frames_after_interruption: float
     """Of audio, once `interrupted` was told."""
+    idle_kb: float
+    """Memory of the gateway for each session that has spoken and is quiet again."""
 
 
 class Budgets(msgspec.Struct, frozen=True):

@@ -44,10 +44,11 @@ def report(rows: list[Row], tables: Sequence[str], command: str, seconds: float)
     return "\n".join(["\n".join(lines), *tables]) + "\n"
 
 
-def section(title: str, rows: list[Row], command: str, seconds: float) -> str:
-    """Rows as one section; those without a budget are told and not judged."""
+def section(title: str, rows: list[Row], command: str, seconds: float, note: str = "") -> str:
+    """Rows as one section, `note` under its title; those without a budget are not judged."""
     ran = f"`{command}` on commit {commit()}, {machine()}; {seconds:.0f} s."
-    return "\n".join([f"## {title}", "", ran, "", *_judged(rows)]) + "\n"
+    head = [f"## {title}", "", ran, *([note] if note else []), ""]
+    return "\n".join([*head, *_judged(rows)]) + "\n"
 
 
 def _judged(rows: list[Row]) -> list[str]:

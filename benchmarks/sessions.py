@@ -21,9 +21,10 @@ from benchmarks import budgets
 from benchmarks.budgets import SessionLoad
 from benchmarks.report import Row, at_most, section, with_section
 from benchmarks.sessions_client import Turn
-from benchmarks.sessions_load import MEMORY_BYTES, Found, Load, run
+from benchmarks.sessions_load import ENVIRONMENT, MEMORY_BYTES, Found, Load, run
 from benchmarks.stats import summary, tail
 from benchmarks.wordcode import decode, matches_segments
+from core.settings import VARIABLES, load_settings
 
 FULL: Final = Load(1000, 120.0)
 CI: Final = Load(80, 6.0, memory=False)
@@ -84,10 +85,24 @@ def rows_of(load: Load, found: Found, limits: SessionLoad) -> list[Row]:
         rows.append(_told("interruption answered, ms", _shown(answers)))
     proven = "turns decoded whole" + (", every word once and in order" if load.coded else "")
     rows.append(_told(proven, f"{len(kept)}"))
-    return rows + _costs(load, found)
+    return rows + _costs(load, found, limits)
 
 
-def _costs(load: Load, found: Found) -> list[Row]:
+def circumstances() -> str:
+    """Under which settings the sessions are held, where they are not the defaults."""
+    defaults = load_settings({})
+    told = []
+    for name, value in ENVIRONMENT.items():
+        branch, field = VARIABLES[name]
+        of = getattr(defaults, branch) if branch else defaults
+        told.append(f"{name}={value} (default {getattr(of, field)})")
+    return (
+        f"Settings other than the defaults: {', '.join(told)}. "
+        "A context at the provider holds one clause of an utterance."
+    )
+
+
+def _costs(load: Load, found: Found, limits: SessionLoad) -> list[Row]:
     turns, seconds = max(1, len(found.turns)), max(0.001, found.seconds)
     core = "a core of its own" if found.pinned else "a shared core"
     late = [turn.late_ms for turn in found.turns] or [0.0]
@@ -104,18 +119,20 @@ def _costs(load: Load, found: Found) -> list[Row]:
         _told("load: turns asked later than due, ms", summary(late)),
         _told("load: share of a core", f"{found.load_cpu_s / seconds:.0%}"),
     ]
-    return rows + (_memory(load, found) if load.memory else [])
+    return rows + (_memory(load, found, limits) if load.memory else [])
 
 
-def _memory(load: Load, found: Found) -> list[Row]:
+def _memory(load: Load, found: Found, limits: SessionLoad) -> list[Row]:
     megabyte, kilobyte = 2**20, 2**10
     quiet = (found.rss_quiet - found.rss_before) / load.sessions / kilobyte
     idle = (found.rss_idle - found.rss_before) / load.sessions / kilobyte
     points = (found.rss_before, found.rss_quiet, found.rss_idle)
     return [
         _told("gateway: memory of a quiet session, KB", f"{quiet:.1f} (n={load.sessions})"),
-        _told(
+        at_most(
             "gateway: memory of a session idle after the run, KB",
+            idle,
+            limits.idle_kb,
             f"{idle:.1f} (n={load.sessions}; its cache of {MEMORY_BYTES / megabyte:.0f} MB was "
             "filled before)",
         ),
@@ -178,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = runner.run(run(load))
     rows = rows_of(load, found, budgets.load().sessions)
     command = f"python -m benchmarks.sessions --sessions {load.sessions} --seconds {load.seconds:g}"
-    text = section(SECTION, rows, command, time.monotonic() - began)
+    text = section(SECTION, rows, command, time.monotonic() - began, circumstances())
     print(text)
     if options.write:
         RESULTS.write_text(with_section(RESULTS.read_text(), SECTION, text))

@@ -6,7 +6,8 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -73,17 +74,25 @@ class Found(msgspec.Struct):
 
 
 async def run(load: Load) -> Found:
-    """Start an installation with a core for the gateway alone, hold the sessions, end it all."""
+    """Start an installation, hold the sessions, end it all."""
+    async with open_installation(load.seed) as (stack, pinned):
+        return await run_on(stack, load, pinned=pinned)
+
+
+@asynccontextmanager
+async def open_installation(seed: int = 5) -> AsyncIterator[tuple[Stack, bool]]:
+    """What many sessions are held on, and whether the gateway has a core for itself: where there
+    are several it has the first, and this process with all that it starts has the others."""
     cores = sorted(os.sched_getaffinity(0))
     pinned = len(cores) > 1
     if pinned:
         _pin(0, cores[1:])  # everything started from here on inherits it
     try:
-        emulator = (*EMULATOR, "--seed", str(load.seed))
+        emulator = (*EMULATOR, "--seed", str(seed))
         async with open_stack(emulator=emulator, env=ENVIRONMENT) as stack:
             if pinned:
                 _pin(stack.gateway_pid, cores[:1])
-            return await run_on(stack, load, pinned=pinned)
+            yield stack, pinned
     finally:
         _pin(0, cores)
 

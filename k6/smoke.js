@@ -4,26 +4,35 @@
 //
 // SEIKETSU_URL and SEIKETSU_KEY choose another gateway than http://127.0.0.1:8000 without keys.
 
-import { check, sleep } from "k6";
-import { budgets, freshSentence, requireReady, speak, spoken } from "./lib.js";
+import { check } from "k6";
+import { budgets, freshSentence, requireReady, speak, spoken, tail, trendStats } from "./lib.js";
 
 const GREETING = "Welcome! How can I help you today?";
-const DURATION = __ENV.SMOKE_DURATION || "10s";
+const SECONDS = Number(__ENV.SMOKE_SECONDS || 10);
+const CACHED_RATE = 260; // what three callers ask for who wait for each reply and a moment more
 
 export const options = {
   scenarios: {
-    cached: { executor: "constant-vus", vus: 3, duration: DURATION, exec: "cached" },
-    uncached: { executor: "constant-vus", vus: 1, duration: DURATION, exec: "uncached" },
+    cached: {
+      executor: "constant-arrival-rate",
+      rate: CACHED_RATE,
+      timeUnit: "1s",
+      duration: `${SECONDS}s`,
+      preAllocatedVUs: 50,
+      exec: "cached",
+    },
+    uncached: { executor: "constant-vus", vus: 1, duration: `${SECONDS}s`, exec: "uncached" },
   },
   thresholds: {
     checks: ["rate==1"],
     spoken: ["rate==1"],
     http_req_failed: ["rate==0"],
-    first_audio_cached_ms: [`p(99)<${budgets.first_audio_ms.cached_p99}`],
-    first_audio_uncached_ms: [`p(95)<${budgets.first_audio_ms.promise}`],
+    dropped_iterations: ["count==0"],
+    first_audio_cached_ms: [`${tail(CACHED_RATE * SECONDS)}<${budgets.first_audio_ms.cached_p99}`],
+    first_audio_uncached_ms: [`max<${budgets.first_audio_ms.promise}`], // one caller: some dozens
     whole_reply_uncached_ms: [`p(95)<${budgets.whole_reply_ms.cold_50_p95}`],
   },
-  summaryTrendStats: ["med", "p(95)", "p(99)", "max", "count"],
+  summaryTrendStats: trendStats(CACHED_RATE * SECONDS),
 };
 
 export function setup() {
@@ -47,7 +56,6 @@ export function cached() {
   const reply = speak(GREETING, "cached");
   verify(reply);
   check(reply, { "came from the cache": (r) => r.headers["X-Cached"] === "true" });
-  sleep(0.01); // a caller, not a flood: latency is measured here, throughput by benchmarks/
 }
 
 export function uncached() {
