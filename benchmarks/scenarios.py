@@ -220,7 +220,7 @@ async def _bare_server(audio: bytes) -> AsyncIterator[int]:
             path.unlink(missing_ok=True)
 
 
-_WARM_PAIRS: Final = 10
+_WARM_PAIRS: Final = 4
 """The first open the connections and load what both programs need."""
 _EVERY_S: Final = FLASH_FIRST_S / 1.5
 """From one request to the next: the emulator's first byte comes half-way between two of them, so
