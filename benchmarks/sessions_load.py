@@ -20,7 +20,10 @@ from benchmarks.sessions_client import Talker, Turn
 from benchmarks.sessions_mix import COMMON, FORMATS, TURN_EVERY_S, fresh_texts, talks
 from benchmarks.stack import Stack, open_stack
 
-EMULATOR: Final = ("--audio", "coded", "--latency", "flash", "--concurrency", "60")
+EMULATOR: Final = (
+    *("--audio", "coded", "--latency", "flash", "--concurrency", "60"),
+    *("--credits", "1000000000"),
+)
 MEMORY_BYTES: Final = 64 * 1024 * 1024
 """Of the gateway's cache in memory: full before its own memory is measured."""
 FILLING_TEXTS: Final = 600
