@@ -17,8 +17,9 @@ import psutil
 
 from benchmarks.scenarios import body_of, speak_all
 from benchmarks.sessions_client import Talker, Turn
-from benchmarks.sessions_mix import COMMON, FORMATS, TURN_EVERY_S, fresh_texts, talks
+from benchmarks.sessions_mix import COMMON, FORMATS, fresh_texts, talks
 from benchmarks.stack import Stack, open_stack
+from core.conversation.journal_store import RENEW_S, RESUME_S
 
 EMULATOR: Final = (
     *("--audio", "coded", "--latency", "flash", "--concurrency", "60"),
@@ -153,7 +154,8 @@ async def _hold(stack: Stack, http: aiohttp.ClientSession, load: Load, found: Fo
         found.gateway_queued_s = _queued_s(gateway.pid) - queued_s
         found.load_cpu_s = time.process_time() - load_cpu_s
         if load.memory:
-            await asyncio.sleep(TURN_EVERY_S + _QUIET_S)  # what was sent is also heard by then
+            # What was sent is heard by then, and is kept for nobody who might come back.
+            await asyncio.sleep(RESUME_S + RENEW_S + _QUIET_S)
         found.rss_idle = gateway.memory_info().rss
         for talker in talkers:
             found.faults += [*talker.faults, *([talker.lost] if talker.lost else [])]
