@@ -86,13 +86,15 @@ def _coder(output: OutputFormat) -> Coder:
             return TelephoneCoder(output)
 
 
-def pieces(pcm: bytes, then_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
+def pieces(
+    pcm: bytes, then_bytes: int = PIECE_BYTES, *, first_bytes: int = FIRST_PIECE_BYTES
+) -> Iterator[bytes]:
     """`pcm` cut for an encoder: 100 ms first, so that sound starts at once, then more each."""
-    if len(pcm) <= FIRST_PIECE_BYTES:
+    if len(pcm) <= first_bytes:
         yield pcm
         return
-    yield pcm[:FIRST_PIECE_BYTES]
-    for at in range(FIRST_PIECE_BYTES, len(pcm), then_bytes):
+    yield pcm[:first_bytes]
+    for at in range(first_bytes, len(pcm), then_bytes):
         yield pcm[at : at + then_bytes]
 
 

@@ -17,19 +17,22 @@ SHORT_BYTES: Final = BYTES_PER_S // 10
 """Audio under 100 ms stays as it is: a FLAC stream's headers would outweigh the gain."""
 
 LEVEL: Final = "5"
-"""FLAC's effort. 5 costs 0.5 ms per second of audio and gives 49 % of the size; 0 gives 52 %."""
+"""FLAC's effort. 5 costs 0.5 ms per second of audio and gives 49 % of the size; 0 gives 52 % and is
+no faster."""
 
-_NO_PADDING: Final = {"metadata_header_padding": "0"}
-"""FFmpeg would leave 8 KiB of room for tags in every stream."""
+_ONLY_BLOCK: Final = b"fLaC" + bytes([0x80, 0, 0, 34])
+"""What comes before the encoder's own block, the only one: RFC 9639, sections 6 and 8.1. FFmpeg's
+container would write the same, and take a third of the time for it."""
 
 StoredCodec = Literal["flac", "pcm"]
 
 
 async def compress(pcm: bytes, pool: CodecPool) -> tuple[StoredCodec, bytes]:
-    """`pcm` in the form that the cache keeps: FLAC, or as it is where FLAC is not smaller."""
+    """`pcm` in the form that the cache keeps: FLAC, or as it is where FLAC is not smaller. Where
+    the processor is short it takes its time: nobody waits to hear it."""
     if len(pcm) < SHORT_BYTES:
         return "pcm", pcm
-    flac = await pool.run(_encode, pcm)
+    flac = await pool.run_behind(_encode, pcm)
     return ("flac", flac) if len(flac) < len(pcm) else ("pcm", pcm)
 
 
@@ -46,18 +49,16 @@ async def decompress(entry: SegmentEntry, pool: CodecPool) -> bytes:
 
 
 def _encode(pcm: bytes) -> bytes:
-    out = io.BytesIO()
-    with av.open(out, "w", format="flac", options=_NO_PADDING) as container:
-        stream = container.add_stream("flac", rate=RATE_HZ)
-        stream.layout = "mono"
-        stream.format = "s16"
-        stream.options = {"compression_level": LEVEL}
-        samples = np.frombuffer(pcm, dtype="<i2").reshape(1, -1)
-        frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
-        frame.sample_rate = RATE_HZ
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return out.getvalue()
+    encoder = av.CodecContext.create("flac", "w")
+    encoder.sample_rate = RATE_HZ
+    encoder.layout = "mono"
+    encoder.format = "s16"
+    encoder.options = {"compression_level": LEVEL}
+    samples = np.frombuffer(pcm, dtype="<i2").reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(samples, format="s16", layout="mono")
+    frame.sample_rate = RATE_HZ
+    frames = [bytes(packet) for packet in (*encoder.encode(frame), *encoder.encode(None))]
+    return b"".join((_ONLY_BLOCK, encoder.extradata or b"", *frames))
 
 
 def _decode(flac: bytes) -> bytes:

@@ -49,7 +49,7 @@ class Mp3Coder:
         if output.kbps is None:
             raise ValueError("An mp3 format has a bit rate.")
         mpeg1 = output.rate_hz >= MPEG1_FROM_HZ
-        self.inline_ms = 80 if mpeg1 else 200
+        self.inline_ms = 80 if mpeg1 else 400
         self._kbps = output.kbps
         self._frame_samples = 1_152 if mpeg1 else 576
         self._side_info_bytes = 17 if mpeg1 else 9

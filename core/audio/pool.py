@@ -7,13 +7,20 @@ process' memory; pure Python work does not belong here.
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+GIVES_WAY: Final = 5
+"""Niceness of the thread for what nobody waits for, over the process's own: where a core is short
+it gets a quarter of it, and the event loop three."""
 
 
 class CodecPool:
@@ -25,11 +32,15 @@ class CodecPool:
     def __init__(self, threads: int = 2) -> None:
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
+        self._behind: ThreadPoolExecutor | None = None
 
     def open(self) -> None:
         """Be ready for work; threads start when first needed."""
         if self._executor is None:
             self._executor = ThreadPoolExecutor(self._threads, thread_name_prefix="codec")
+            self._behind = ThreadPoolExecutor(
+                1, thread_name_prefix="codec-behind", initializer=_give_way
+            )
 
     async def run(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """`function`'s result, computed in a thread.
@@ -40,16 +51,19 @@ class CodecPool:
         Raises:
             RuntimeError: the pool is not open.
         """
-        if self._executor is None:
-            raise RuntimeError("The codec pool is not open.")
-        future = self._executor.submit(function, *args, **kwargs)
-        return await asyncio.wrap_future(future)
+        return await _run(self._executor, function, *args, **kwargs)
+
+    async def run_behind(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """As `run`, for what no listener waits for: in a thread that gives way to the others."""
+        return await _run(self._behind, function, *args, **kwargs)
 
     async def aclose(self) -> None:
         """Wait for work under way (pieces of some ms) and end the threads."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            await asyncio.to_thread(executor.shutdown, wait=True)
+        executors = (self._executor, self._behind)
+        self._executor = self._behind = None
+        for executor in executors:
+            if executor is not None:
+                await asyncio.to_thread(executor.shutdown, wait=True)
 
     async def __aenter__(self) -> CodecPool:
         self.open()
@@ -62,3 +76,21 @@ class CodecPool:
         trace: TracebackType | None,
     ) -> None:
         await self.aclose()
+
+
+async def _run(
+    executor: ThreadPoolExecutor | None,
+    function: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    if executor is None:
+        raise RuntimeError("The codec pool is not open.")
+    return await asyncio.wrap_future(executor.submit(function, *args, **kwargs))
+
+
+def _give_way() -> None:
+    if sys.platform == "linux":  # elsewhere threads have no niceness of their own
+        thread = threading.get_native_id()
+        own = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, min(19, own + GIVES_WAY))

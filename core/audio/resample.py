@@ -14,6 +14,9 @@ QUALITY: Final = "HQ"
 """soxr's effort. HQ costs 0.1-0.3 ms per second of audio and keeps what would fold back under
 -100 dB; QQ has no filter before 8 kHz at all, so that an s becomes a whistle."""
 
+_LOWEST: Final = np.float32(-32_768)
+_HIGHEST: Final = np.float32(32_767)
+
 
 class Resampler:
     """From 24 kHz to another rate. Sample 0 stays at 0: soxr makes up for the delay of its filter.
@@ -39,5 +42,7 @@ class Resampler:
 
     def _resampled(self, samples: npt.NDArray[np.generic], *, last: bool) -> bytes:
         resampled = self._stream.resample_chunk(samples.astype(np.float32), last=last)
-        rounded: npt.NDArray[np.int16] = np.rint(resampled).clip(-32_768, 32_767).astype("<i2")
-        return rounded.tobytes()
+        np.rint(resampled, out=resampled)
+        np.maximum(resampled, _LOWEST, out=resampled)
+        np.minimum(resampled, _HIGHEST, out=resampled)
+        return bytes(resampled.astype("<i2"))

@@ -1,5 +1,8 @@
 """The journal of one session: written behind its back, and waited for where a promise hangs on it.
 
+A new utterance is written at once. What becomes of it is gathered for a moment, unless somebody
+waits for it: a language model's text changes it 25 times a second.
+
 It begins with the first text that is streamed; a session that only asks for whole texts has none.
 A session whose journal cannot be written goes on without one and says so.
 """
@@ -33,6 +36,8 @@ MAX_SENT: Final = 64
 """Utterances that were sent wholly and are kept, since they may not have arrived."""
 MAX_SENT_BYTES: Final = 32 * 1024
 """Of what is written of them; the newest is kept however large it is."""
+GATHER_S: Final = 0.1
+"""So long changes are gathered before they are written."""
 _WORD_BYTES: Final = 16
 """What is written of a word takes about that."""
 
@@ -82,8 +87,10 @@ class Journal:
             "_keeper",
             "_key_id",
             "_mode",
+            "_newest",
+            "_whole",
         ),
-        *("_sent", "_settled", "_settling", "_state", "_task", "_whole"),
+        *("_sent", "_settled", "_settling", "_state", "_task", "_timer", "_urgent"),
         *("active", "fenced", "hold", "on_change", "on_fenced", "well"),
     )
 
@@ -116,9 +123,13 @@ class Journal:
         self._sent: deque[_Sent] | None = None
         self._gone: list[str] | None = None
         self._whole = False
+        self._newest = 0
+        """Utterance that was written, or is about to be."""
+        self._urgent = False
         self._asked = self._settled = 0
         self._settling: asyncio.Event | None = None
         self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def known(self) -> bool:
@@ -148,7 +159,9 @@ class Journal:
         if self._collects:
             self._dirty = self._dirty or {}
             self._dirty |= changed
-        self._ask()
+        newest = max(changed, default=0)
+        self._ask(at_once=newest > self._newest)
+        self._newest = max(newest, self._newest)
 
     def carried_out(self, command_id: str) -> None:
         """A command is known from now on."""
@@ -225,6 +238,7 @@ class Journal:
         while self._settled < wanted and self.resumable:
             # The writer bounds the waiting.
             self._settling = self._settling or asyncio.Event()
+            self._begin_writing()
             await self._settling.wait()
 
     def retry(self) -> None:
@@ -238,6 +252,7 @@ class Journal:
         if self.fenced:
             return
         self.fenced = True
+        self._drop_timer()
         if self._keeper is not None:
             self._keeper.drop(self)
         self._wake()
@@ -249,6 +264,9 @@ class Journal:
         self.on_change = self.on_fenced = None
         if not self.active:
             return
+        if self._timer is not None and not ended:
+            self._begin_writing()
+        self._drop_timer()
         self.active = False
         if self._task is not None:
             await asyncio.wait((self._task,))
@@ -261,10 +279,30 @@ class Journal:
             except StoreError:
                 log.debug("journal_not_ended")
 
-    def _ask(self, *, unwell: bool = False) -> None:
+    def _ask(self, *, at_once: bool = False, unwell: bool = False) -> None:
         self._asked += 1
-        if self._task is None and not self.fenced and (self.well or unwell):
+        self._urgent = self._urgent or at_once
+        if self._task is not None or self.fenced:
+            return
+        if unwell or (self.well and (self._urgent or self._settling is not None)):
+            self._begin_writing()
+        elif self.well:
+            self._gather()
+
+    def _gather(self) -> None:
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(GATHER_S, self._begin_writing)
+
+    def _begin_writing(self) -> None:
+        self._drop_timer()
+        if self._task is None:
             self._task = asyncio.create_task(self._write_all(), name="session-journal")
+
+    def _drop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _wake(self) -> None:
         if self._settling is not None:
@@ -283,7 +321,7 @@ class Journal:
             self._mode = "lost"
 
     async def _write_all(self) -> None:
-        """Batches, each of what has changed while the one before was under way."""
+        """A batch of what has changed, and further ones of what may not be gathered."""
         keeper = self._keeper
         if keeper is None:
             return
@@ -307,7 +345,8 @@ class Journal:
                     self._mode, self._settled = "known", asked
                     self._wake()
                     await self._became(well=True)
-                    continue
+                    if self._urgent or not self.active:
+                        continue
                 return
         except Exception as error:
             if isinstance(error, StoreError):
@@ -319,10 +358,13 @@ class Journal:
         finally:
             self._task = None
             self._wake()
+            if self._settled < self._asked and self.active and self.resumable:
+                self._gather()
 
     def _batch(self) -> Batch:
         """What is to be set and removed; it counts as written from now on."""
         state = self._state
+        self._urgent = False
         dirty, self._dirty = self._dirty or {}, None
         gone, self._gone = self._gone or [], None
         commands, self._commands = self._commands or [], None

@@ -23,6 +23,7 @@ from redis.exceptions import RedisError
 from core.conversation.journal_scripts import END, RENEW, TAKE, WRITE
 from core.errors import StoreError
 from core.redis import Keys
+from core.redis_calls import ScriptCalls
 
 RESUME_S: Final = 30
 """So long after its last sign of life a session can be regained, at the least."""
@@ -125,7 +126,7 @@ class JournalStore:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._places = asyncio.Semaphore(_CONNECTIONS)
-        self._write = redis.register_script(WRITE)
+        self._write = ScriptCalls(redis, WRITE, ANSWER_S)
         self._renew = redis.register_script(RENEW)
         self._take = redis.register_script(TAKE)
         self._end = redis.register_script(END)
@@ -160,7 +161,11 @@ class JournalStore:
             args += batch.gone
         for name, value in batch.fields.items():
             args += [name, value]
-        return Outcome(await self._bounded(self._write(keys=[hold.key], args=args)))
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return Outcome(await self._write(hold.key, args))
+        except (RedisError, OSError) as error:
+            raise _unreachable() from error
 
     async def renew(self, holds: Iterable[Hold]) -> list[Outcome]:
         """Let journals live on; what each said, in order."""
@@ -179,12 +184,16 @@ class JournalStore:
             async with asyncio.timeout(ANSWER_S), self._places:
                 return await answer
         except (RedisError, OSError) as error:
-            raise StoreError("The sessions cannot be reached just now.", retry_after_s=1) from error
+            raise _unreachable() from error
 
     async def end(self, hold: Hold) -> None:
         """Remove it, if the session still holds it."""
         args: _Args = [hold.epoch, hold.digest, _ms(LIVES_S)]
         await self._bounded(self._end(keys=[hold.key], args=args))
+
+
+def _unreachable() -> StoreError:
+    return StoreError("The sessions cannot be reached just now.", retry_after_s=1)
 
 
 def _ms(seconds: float) -> int:

@@ -66,7 +66,7 @@ class Outbox:
 
     __slots__ = (
         *("_bytes", "_frames", "_lost", "_next_sequence", "_on_lost", "_room", "_send", "_slow_s"),
-        *("_writer", "too_slow"),
+        *("_watchdog", "_writer", "too_slow"),
     )
 
     def __init__(
@@ -85,6 +85,7 @@ class Outbox:
         self._bytes = 0
         self._room: asyncio.Event | None = None
         self._writer: asyncio.Task[None] | None = None
+        self._watchdog: asyncio.Handle | None = None
         self._lost = False
         self.too_slow = False
         """The client is still there and reads too slowly."""
@@ -175,6 +176,9 @@ class Outbox:
         self._lost = True
         self._frames = None
         self._make_room()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            self._watchdog = None
         if self._writer is not None:
             self._writer.cancel()
             await asyncio.wait((self._writer,))
@@ -182,6 +186,28 @@ class Outbox:
     def _start(self) -> None:
         if self._writer is None:
             self._writer = asyncio.create_task(self._write(), name="session-writer")
+        if self._watchdog is None:
+            self._watch()
+
+    def _watch(self, late: Frame | None = None) -> None:
+        """Give up when the first frame is too late. One timer looks after all frames: one for each
+        would cost as much as handing it over."""
+        self._watchdog = None
+        if not self._frames:
+            return
+        first = self._frames[0]
+        left_s = first.queued_at_s + self._slow_s - time.monotonic()
+        loop = asyncio.get_running_loop()
+        if left_s > 0:
+            self._watchdog = loop.call_later(left_s, self._watch)
+        elif first is not late:
+            # Where the process itself was held up the writer comes first.
+            self._watchdog = loop.call_soon(self._watch, first)
+        else:
+            self.too_slow = True
+            if self._writer is not None:
+                self._writer.cancel()
+            self._give_up("too_slow")
 
     def _is_full(self, size: int, turn: Turn | None) -> bool:
         queued = len(self._frames) if self._frames is not None else 0
@@ -199,17 +225,12 @@ class Outbox:
         try:
             while self._frames:
                 frame = self._frames[0]
-                left_s = frame.queued_at_s + self._slow_s - time.monotonic()
-                async with asyncio.timeout(max(0.0, left_s)):
-                    await self._send(frame.data, binary=frame.binary)
+                await self._send(frame.data, binary=frame.binary)
                 if self._frames:
                     self._frames.popleft()
                     self._bytes -= len(frame.data)
                 self._make_room()
             self._frames = None  # an empty deque would take 600 bytes
-        except TimeoutError:
-            self.too_slow = not self._lost
-            self._give_up("too_slow")
         except OSError as error:
             self._give_up(type(error).__name__)
         except Exception as error:

@@ -68,16 +68,20 @@ class Playout:
         if ended and left_ms <= 0:
             play.heard_since_s = self._at_s + left_ms / 1000
 
-    def sent(self, number: int, duration_ms: float, *, paced: bool = True) -> None:
+    def sent(self, number: int, duration_ms: float, *, paced: bool = True) -> float:
         """More audio of that utterance was sent; the utterances are sent one after the other.
 
         What is not `paced` holds nothing up: it was sent whole, and may be meant for later.
+
+        Returns:
+            When its end is heard, by the clock of the day.
         """
         self._advance()
         play = self._play(number)
         play.sent_ms += duration_ms
         if not paced:
             play.paced_ms = play.sent_ms
+        return self._end_unix_s(number)
 
     def ended(self, number: int) -> None:
         """All audio of that utterance was sent."""
@@ -119,16 +123,12 @@ class Playout:
     def unheard_ms(self, number: int | None = None) -> float:
         """How long it takes until everything that was sent is heard; or that utterance."""
         self._advance()
-        left_ms = 0.0
-        for play in self._plays:
-            left_ms += play.sent_ms - play.heard_ms
-            if play.number == number:
-                break
-        return left_ms
+        return self._unheard_ms(number)
 
     def end_unix_s(self, number: int) -> float:
         """When the end of what was sent of that utterance is heard, by the clock of the day."""
-        return time.time() + self.unheard_ms(number) / 1000
+        self._advance()
+        return self._end_unix_s(number)
 
     def heard_ms(self, number: int, unknown_ms: float = 0.0) -> float:
         """How much of an utterance was heard, as long as it is known; else `unknown_ms`."""
@@ -155,6 +155,17 @@ class Playout:
         """Nothing is played any more."""
         self._plays = []
         self._reported = None
+
+    def _unheard_ms(self, number: int | None) -> float:
+        left_ms = 0.0
+        for play in self._plays:
+            left_ms += play.sent_ms - play.heard_ms
+            if play.number == number:
+                break
+        return left_ms
+
+    def _end_unix_s(self, number: int) -> float:
+        return time.time() + self._unheard_ms(number) / 1000
 
     def _find(self, number: int) -> _Play | None:
         return next((play for play in self._plays if play.number == number), None)

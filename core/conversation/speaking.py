@@ -268,8 +268,7 @@ class Speaking:
             lasts_ms = piece.duration_ms * len(data) / size
             await self._put_audio(utterance, data, at_ms, lasts_ms)
             utterance.sent_ms = at_ms + lasts_ms
-            self._playout.sent(utterance.number, lasts_ms)
-            utterance.heard_unix_s = self._playout.end_unix_s(utterance.number)
+            utterance.heard_unix_s = self._playout.sent(utterance.number, lasts_ms)
 
     async def _put_audio(
         self,

@@ -15,14 +15,14 @@ from core.cache.envelope import RenditionEntry
 from core.speech import SpeechPlan
 from core.synthesis.voicing import ClauseStart, SpokenPiece
 
-PIECE_MS: Final = 200
+PIECE_MS: Final = 400
 
 _EXACT_MS: Final = 0.001
 """Less than a sample: a place may have been rounded twice."""
 
 
 def in_pieces(entry: RenditionEntry, plan: SpeechPlan) -> Iterator[SpokenPiece]:
-    """The rendition of `plan` in pieces of at most some 200 ms, none of which is of two clauses.
+    """The rendition of `plan` in pieces of at most some 400 ms, none of which is of two clauses.
 
     Where the format has a fixed number of bytes per millisecond, times are exact; an mp3 is cut
     between its frames; any other format in proportion. A clause begins at the cut before its first
@@ -103,7 +103,7 @@ def _cuts(
 
 
 def _places(starts: Sequence[float], whole_ms: float) -> Iterator[float]:
-    """Every start, and between two of them every 200 ms."""
+    """Every start, and between two of them every 400 ms."""
     for begin, end in itertools.pairwise([*sorted(set(starts)), whole_ms]):
         if 0 < begin < whole_ms:
             yield begin
@@ -116,7 +116,7 @@ def _places(starts: Sequence[float], whole_ms: float) -> Iterator[float]:
 def _frame_cuts(
     entry: RenditionEntry, output: OutputFormat, starts: Sequence[float]
 ) -> Iterator[tuple[int, float]]:
-    """At the first frame's end that is 200 ms after the cut before, and at the last one that is
+    """At the first frame's end that is 400 ms after the cut before, and at the last one that is
     not behind a start: the next frame holds it."""
     waiting = deque(start_ms for start_ms in starts if start_ms > 0)
     last_ms = 0.0

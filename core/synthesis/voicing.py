@@ -11,7 +11,13 @@ from functools import partial
 import msgspec
 import structlog
 
-from core.audio.codecs import PIECE_BYTES, CodecPool, compress, pieces
+from core.audio.codecs import (
+    FIRST_PIECE_BYTES,
+    PIECE_BYTES,
+    CodecPool,
+    compress,
+    pieces,
+)
 from core.audio.formats import OutputFormat, bytes_per_ms
 from core.audio.joiner import Joiner
 from core.audio.pcm import RATE_HZ, duration_ms, samples_of
@@ -157,6 +163,7 @@ class Voicing:
         entry = voice.entry if voice.quality() is not None else None
         known = self._encoder.known(entry, segment.attempts[0].voice_key)
         pcm: list[bytes] = []
+        most_bytes = self._piece_bytes
         if known is not None and entry is not None:
             if on_first is not None:
                 on_first()
@@ -174,7 +181,9 @@ class Voicing:
                     joined = self._joiner.add(segment, chunk)
                     pcm.append(joined.pcm)
                     self._words.extend(joined.words)
-                    for piece in pieces(joined.pcm, self._piece_bytes):
+                    # Once something is heard there is time for larger pieces, which cost less.
+                    first_bytes = FIRST_PIECE_BYTES if self._heard_at_s is None else most_bytes
+                    for piece in pieces(joined.pcm, most_bytes, first_bytes=first_bytes):
                         data = await self._encoder.feed(piece)
                         self._fed_bytes += len(piece)
                         if data:

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from core.conversation import journal_store
-from core.conversation.journal import MAX_SENT_BYTES, Journal
+from core.conversation.journal import GATHER_S, MAX_SENT_BYTES, Journal
 from core.conversation.journal_records import restored
 from core.conversation.journal_store import Batch, Hold, JournalStore, Outcome, new_token
 from core.conversation.journals import Journals
@@ -261,6 +261,48 @@ async def test_many_changes_while_a_write_is_under_way_are_one_more_write(redis:
     assert found.waiting[-1].text.endswith(" 199")
     assert all(f"n{number}" in found.commands for number in range(200))
     await journal.aclose(ended=False)
+
+
+def writing() -> bool:
+    return any(task.get_name() == "session-journal" for task in asyncio.all_tasks())
+
+
+async def test_a_new_utterance_is_written_at_once_and_its_growth_is_gathered(redis: Redis) -> None:
+    journals, state = Journals(redis), spoken()
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals)
+    journal.begin()
+    first, second = state.waiting[0], state.waiting[1]
+    journal.changed(first)
+    await journal.settled()
+    before = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    journal.changed(second)
+    assert writing()
+    await journal.settled()
+    for number in range(20):
+        second.text += f" {number}"
+        journal.changed(second)
+        assert number or not writing()
+        await asyncio.sleep(GATHER_S / 10)
+    await asyncio.sleep(3 * GATHER_S)
+    after = (await redis.info("commandstats"))["cmdstat_evalsha"]["calls"]
+    assert journal.is_settled
+    assert 3 <= after - before <= 5, "one for the new one, one for every ten changes, one more"
+    await journal.aclose(ended=False)
+
+
+async def test_what_is_gathered_is_written_when_another_goes_on(redis: Redis) -> None:
+    journals, state = Journals(redis), spoken()
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals)
+    journal.begin()
+    last = state.waiting[-1]
+    journal.changed(last)
+    await journal.settled()
+    last.text += " And more."
+    journal.changed(last)
+    assert not writing()
+    await journal.aclose(ended=False)
+    found = await regained(journals.store, journal.hold.token, 99)
+    assert found.waiting[-1].text == last.text
 
 
 async def test_without_the_database_a_session_goes_on_and_its_journal_comes_back(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from itertools import count
 
 import pytest
@@ -181,4 +182,19 @@ async def test_answers_do_not_wait_for_audio() -> None:
     await asyncio.gather(*speech)
     await outbox.flush()
     assert len(client.heard) == 48
+    await outbox.aclose()
+
+
+async def test_a_process_that_was_held_up_does_not_blame_its_client() -> None:
+    client = Client()
+    outbox = outbox_of(client, slow_s=0.05)
+    await put(outbox, b"before")
+    await outbox.flush()
+    await put(outbox, b"first")
+    time.sleep(0.15)  # noqa: ASYNC251 - nothing else of the process is to run
+    await put(outbox, b"second")
+    await outbox.flush()
+    await asyncio.sleep(0.1)
+    assert client.heard == [b"before", b"first", b"second"]
+    assert (client.lost, outbox.too_slow, outbox.lost) == (0, False, False)
     await outbox.aclose()

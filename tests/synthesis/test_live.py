@@ -20,6 +20,7 @@ from core.errors import AllProvidersFailed, ProviderUnavailable, TextEmpty, Text
 from core.providers.local import LocalProvider
 from core.speech import SpeechRequest, SpeechTrace
 from core.synthesis.live import FLUSH, QUIET_S, ClauseStart, Flush, SpokenPiece
+from core.synthesis.rendition import PIECE_MS
 from core.text.clauses import MAX_WAIT_S
 from tests.fakes import FakeVoice, tone
 from tests.player import decoded
@@ -366,7 +367,7 @@ async def test_a_kept_reply_comes_in_pieces_like_a_spoken_one(
     for pieces in (live, kept):
         check_clock(pieces)
         assert pieces[-1].next_clause is None
-        assert max(piece.duration_ms for piece in pieces) < 260
+        assert max(piece.duration_ms for piece in pieces) < PIECE_MS + 30
         assert {TEXT[p.clause_start_char :].split()[0] for p in pieces} >= {"Sure,", "It", "Would"}
     assert [w for p in live for w in p.words] == [w for p in kept for w in p.words]
     for pieces in (live, kept):
