@@ -26,7 +26,7 @@ class TelephoneCoder:
 
     def feed(self, pcm: bytes) -> bytes:
         """A byte per sample of `pcm`."""
-        return bytes(self._table[np.frombuffer(pcm, "<u2")])
+        return bytes(self._table.take(np.frombuffer(pcm, "<u2")))
 
     def finish(self) -> bytes:
         """Nothing: no sample waits for another."""
