@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from typing import Any
 
 import pytest
@@ -18,8 +18,6 @@ from core.conversation.journals import Journals
 from core.conversation.outbox import ClientLost
 from core.conversation.state import SessionConfig, SessionState
 from core.conversation.utterance import Utterance
-from core.embedded import EmbeddedRedis
-from core.redis import open_redis
 from core.speech import SpeechRequest, SpeechTrace
 from core.synthesis.live import ClauseStart, SpokenPiece, TextSource
 from gateway.routes import session as route
@@ -28,13 +26,6 @@ from tests.conversation.speaker import FakeSpeaker, Talking
 from tests.conversation.test_hand_over import goes_on
 
 ENDS = {"interrupted", "speech_finished", "error"}
-
-
-@pytest.fixture
-async def redis(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
-    client = open_redis(redis_state.url, timeout_s=0.5, max_connections=16)
-    yield client
-    await client.aclose()
 
 
 def ends_of(talk: Talking) -> set[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
@@ -13,17 +12,9 @@ from core.conversation.journal_records import restored
 from core.conversation.journal_store import Batch, Hold, JournalStore, Mode, Outcome
 from core.conversation.journals import Journals
 from core.embedded import EmbeddedRedis
-from core.redis import open_redis
 from tests.conversation.speaker import WORD_MS, FakeSpeaker, Talking
 
 TEXT = "one two three four five six seven eight nine"
-
-
-@pytest.fixture
-async def redis(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
-    client = open_redis(redis_state.url, timeout_s=0.5, max_connections=16)
-    yield client
-    await client.aclose()
 
 
 async def goes_on(talk: Talking, redis: Redis, last_sequence: int) -> Talking:

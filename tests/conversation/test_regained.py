@@ -4,7 +4,6 @@ was heard, and in which language it was begun."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
@@ -14,20 +13,12 @@ from redis.asyncio import Redis
 from core.conversation.journals import Journals
 from core.conversation.utterance import ClauseMark, Utterance
 from core.embedded import EmbeddedRedis
-from core.redis import open_redis
 from tests.conversation.speaker import WORD_MS, FakeSpeaker, Talking
 from tests.conversation.test_hand_over import goes_on
 
 WORDS = [f"w{number}" for number in range(24)]
 TEXT = " ".join(WORDS)
 SPANISH = "Claro le digo el. 350.000 €."
-
-
-@pytest.fixture
-async def redis(redis_state: EmbeddedRedis) -> AsyncIterator[Redis]:
-    client = open_redis(redis_state.url, timeout_s=0.5, max_connections=16)
-    yield client
-    await client.aclose()
 
 
 async def lost(

@@ -41,13 +41,19 @@ def resume(hello: dict[str, Any], last: int = 0) -> str:
 
 async def hear(session: Talk, type: str) -> dict[str, Any]:
     """The next event of that type; every event on the way is as documented."""
+    return (await hear_all(session, type))[type]
+
+
+async def hear_all(session: Talk, *types: str) -> dict[str, dict[str, Any]]:
+    """The first event of each type, in whatever order they come."""
+    heard: dict[str, dict[str, Any]] = {}
     async with asyncio.timeout(5):
-        while True:
+        while not heard.keys() >= set(types):
             event = await session.hear()
             name = NAMES[event["type"]]
             jsonschema_rs.validate({**SCHEMAS[name], "components": {"schemas": SCHEMAS}}, event)
-            if event["type"] == type:
-                return event
+            heard.setdefault(event["type"], event)
+    return heard
 
 
 NAMES = {str(kind.__struct_config__.tag): kind.__name__ for kind in EVENTS}
@@ -218,8 +224,8 @@ async def test_without_the_database_a_session_speaks_and_says_that_it_cannot_be_
         await hear(session, "speech_finished")
         await redis_state.stop()
         await session.say("synthesize", text="Two.", stream=True)
-        assert (await hear(session, "resumability"))["resumable"] is False
-        await hear(session, "speech_finished")
+        heard = await hear_all(session, "resumability", "speech_finished")
+        assert heard["resumability"]["resumable"] is False
         async with talk(gateway, "s2") as other:
             assert other.hello["resumable"] is False
             await other.say("synthesize", text="Two.", stream=True)

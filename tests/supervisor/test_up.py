@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import time
@@ -42,9 +43,13 @@ def _port(up: Running) -> int:
     return int(_url(up).rpartition(":")[2])
 
 
-def _child(up: Running, word: str) -> psutil.Process:
-    children = psutil.Process(up.process.pid).children()
-    return next(p for p in children if word in " ".join(p.cmdline()))
+def _child(up: Running, word: str) -> psutil.Process | None:
+    """Named by that word; None while it is being started."""
+    for child in psutil.Process(up.process.pid).children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if word in " ".join(child.cmdline()):
+                return child
+    return None
 
 
 def _ask(url: str) -> str:
@@ -126,19 +131,18 @@ def test_a_port_in_use_is_said_at_once(up: Running, env: dict[str, str], reposit
 
 @pytest.mark.parametrize("word", ["gateway", "voices", "worker", "state.sock", "cache.sock"])
 def test_what_dies_is_started_again(up: Running, word: str) -> None:
-    first = _child(up, word)
+    until = time.monotonic() + 5
+    while (first := _child(up, word)) is None:
+        assert time.monotonic() < until, "the worker is begun last"
+        time.sleep(0.02)
     first.kill()
     said = up.read_until("The ")
     assert "starting it again" in said
     until = time.monotonic() + 10
-    while True:
-        try:
-            second = _child(up, word)
-            assert second.pid != first.pid
-            break
-        except (StopIteration, psutil.NoSuchProcess):
-            assert time.monotonic() < until
-            time.sleep(0.02)
+    while (second := _child(up, word)) is None:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    assert second.pid != first.pid
     assert _ask(f"{_url(up)}/env/SEIKETSU_PORT") == str(_port(up))
     below = up.descendants()
     interrupt(up.process)
@@ -161,11 +165,11 @@ def test_what_will_not_stay_ends_everything(up: Running) -> None:
     until = time.monotonic() + 30
     while up.process.poll() is None:
         assert time.monotonic() < until
-        try:
+        with contextlib.suppress(psutil.Error):
             below |= set(up.descendants())
-            _child(up, "gateway").kill()
-        except (StopIteration, psutil.Error):
-            pass
+            gateway = _child(up, "gateway")
+            if gateway is not None:
+                gateway.kill()
         time.sleep(0.05)
     assert up.wait() == 1
     assert re.fullmatch(r"seiketsu: The gateway ended 6 times in a row \(-9\)\.", up.errors[-1])
