@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -61,10 +61,17 @@ class _Cancellable(AbstractConnection):
             raise
 
     async def can_read_destructive(self) -> bool:
-        """Whether the connection is of no use: the server has ended it. Nothing else can be there
-        to read, since every reply is read to its end or its connection given up."""
-        reader = self._reader
-        if reader is not None and not reader.at_eof() and reader.exception() is None:
+        """Whether the connection is of no use: the server has ended it, or something is left to be
+        read. That of which the loop has not heard yet is found by the command that comes next."""
+        reader: Any = self._reader
+        parser: Any = self._parser
+        if (
+            reader is not None
+            and reader.exception() is None
+            and not reader.at_eof()
+            and not reader._buffer
+            and not parser._reader.has_data()
+        ):
             return False
         return bool(await super().can_read_destructive())  # type: ignore[no-untyped-call]
 

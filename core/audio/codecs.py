@@ -89,7 +89,8 @@ def _coder(output: OutputFormat) -> Coder:
 def pieces(
     pcm: bytes, then_bytes: int = PIECE_BYTES, *, first_bytes: int = FIRST_PIECE_BYTES
 ) -> Iterator[bytes]:
-    """`pcm` cut for an encoder: 100 ms first, so that sound starts at once, then more each."""
+    """`pcm` cut for an encoder: 100 ms first, so that sound starts at once, then more each; once
+    something is heard `first_bytes` may be more too."""
     if len(pcm) <= first_bytes:
         yield pcm
         return

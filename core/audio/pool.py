@@ -7,6 +7,7 @@ process' memory; pure Python work does not belong here.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import sys
 import threading
@@ -58,12 +59,11 @@ class CodecPool:
         return await _run(self._behind, function, *args, **kwargs)
 
     async def aclose(self) -> None:
-        """Wait for work under way (pieces of some ms) and end the threads."""
+        """Wait for what was given to the threads, and end them."""
         executors = (self._executor, self._behind)
         self._executor = self._behind = None
-        for executor in executors:
-            if executor is not None:
-                await asyncio.to_thread(executor.shutdown, wait=True)
+        ending = (asyncio.to_thread(one.shutdown) for one in executors if one is not None)
+        await asyncio.gather(*ending)
 
     async def __aenter__(self) -> CodecPool:
         self.open()
@@ -91,6 +91,7 @@ async def _run(
 
 def _give_way() -> None:
     if sys.platform == "linux":  # elsewhere threads have no niceness of their own
-        thread = threading.get_native_id()
-        own = os.getpriority(os.PRIO_PROCESS, thread)
-        os.setpriority(os.PRIO_PROCESS, thread, min(19, own + GIVES_WAY))
+        with contextlib.suppress(OSError):  # a sandbox may forbid it
+            thread = threading.get_native_id()
+            own = os.getpriority(os.PRIO_PROCESS, thread)
+            os.setpriority(os.PRIO_PROCESS, thread, min(19, own + GIVES_WAY))

@@ -1,7 +1,7 @@
 """The journal of one session: written behind its back, and waited for where a promise hangs on it.
 
-A new utterance is written at once. What becomes of it is gathered for a moment, unless somebody
-waits for it: a language model's text changes it 25 times a second.
+An utterance that begins or ends is written at once. What comes between is gathered for a moment,
+unless somebody waits for it: a language model's text changes 25 times a second.
 
 It begins with the first text that is streamed; a session that only asks for whole texts has none.
 A session whose journal cannot be written goes on without one and says so.
@@ -160,7 +160,7 @@ class Journal:
             self._dirty = self._dirty or {}
             self._dirty |= changed
         newest = max(changed, default=0)
-        self._ask(at_once=newest > self._newest)
+        self._ask(at_once=not changed or newest > self._newest)
         self._newest = max(newest, self._newest)
 
     def carried_out(self, command_id: str) -> None:
@@ -186,6 +186,7 @@ class Journal:
         before = self._sent or ()
         self._sent = deque(one for one in before if one.number != utterance.number)
         self._sent.append(_Sent(utterance.number, time.monotonic(), utterance))
+        self._urgent = True
         self.changed(utterance)
         self.tidy()
 
@@ -236,6 +237,8 @@ class Journal:
         """Wait until everything so far is written, or cannot be."""
         wanted = self._asked
         while self._settled < wanted and self.resumable:
+            if self._task is None and not self.active:
+                return  # it has ended
             # The writer bounds the waiting.
             self._settling = self._settling or asyncio.Event()
             self._begin_writing()

@@ -35,7 +35,7 @@ ANSWER_S: Final = 0.5
 """Nothing waits longer for a journal: speech is more than that it can be regained."""
 _RENEWED_AT_ONCE: Final = 256
 _CONNECTIONS: Final = 6
-"""Of the state database's, in use at once by all sessions of a process."""
+"""Of the state database's, in use at once by all sessions of a process; another one writes."""
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -178,6 +178,10 @@ class JournalStore:
             found += map(Outcome, await self._bounded(pipe.execute()))
             waiting = waiting[_RENEWED_AT_ONCE:]
         return found
+
+    async def aclose(self) -> None:
+        """Write nothing more; whoever waits for it gets an error."""
+        await self._write.aclose()
 
     async def _bounded(self, answer: Awaitable[Any]) -> Any:
         try:

@@ -122,9 +122,10 @@ class Journals:
                 journal.tidy()
 
     async def aclose(self) -> None:
-        """Wait for the journals that are being closed."""
+        """Wait for the journals that are being closed, and write no other any more."""
         if self._parting:
             await asyncio.wait(self._parting, timeout=_END_S)
+        await self.store.aclose()
 
 
 @asynccontextmanager

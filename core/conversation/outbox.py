@@ -24,6 +24,9 @@ _KEPT_FRAMES: Final = 8
 _KEPT_BYTES: Final = 64 * 1024
 """Of these, what speech leaves free: answers to commands do not wait for audio."""
 
+_HELD_UP_S: Final = 0.1
+"""A timer that is later than this tells of the process, not of the client."""
+
 _log = structlog.get_logger("seiketsu.conversation")
 
 
@@ -85,7 +88,7 @@ class Outbox:
         self._bytes = 0
         self._room: asyncio.Event | None = None
         self._writer: asyncio.Task[None] | None = None
-        self._watchdog: asyncio.Handle | None = None
+        self._watchdog: asyncio.TimerHandle | None = None
         self._lost = False
         self.too_slow = False
         """The client is still there and reads too slowly."""
@@ -200,9 +203,9 @@ class Outbox:
         loop = asyncio.get_running_loop()
         if left_s > 0:
             self._watchdog = loop.call_later(left_s, self._watch)
-        elif first is not late:
-            # Where the process itself was held up the writer comes first.
-            self._watchdog = loop.call_soon(self._watch, first)
+        elif left_s < -_HELD_UP_S and first is not late:
+            # The process itself was held up: what the client has taken meanwhile is not known yet.
+            self._watchdog = loop.call_later(_HELD_UP_S, self._watch, first)
         else:
             self.too_slow = True
             if self._writer is not None:

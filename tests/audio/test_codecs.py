@@ -224,6 +224,9 @@ async def test_flac_keeps_every_sample_at_about_half_the_size(
         middle = time.perf_counter()
         entry = SegmentEntry(codec, audio, len(pcm) // 2, (), PROVENANCE)
         assert await decompress(entry, pool) == pcm
+        assert audio[:8] == b"fLaC\x80\0\0\x22"
+        assert int.from_bytes(audio[21:26]) & 0xF_FFFF_FFFF == len(pcm) // 2, "samples in the whole"
+        assert audio[26:42] == bytes(16), "no digest, and none that is wrong"
         per_s = len(pcm) / 48_000 / 1000
         print(
             f"{len(pcm) / 48_000:.1f} s: {codec} {len(audio) / len(pcm):.2f} of the size, compress "

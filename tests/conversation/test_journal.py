@@ -190,6 +190,35 @@ async def test_a_new_utterance_is_written_at_once_and_its_growth_is_gathered(red
     await journal.aclose(ended=False)
 
 
+async def test_what_the_client_is_told_next_is_written_at_once(redis: Redis) -> None:
+    journals, state = Journals(redis), spoken()
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals)
+    journal.begin()
+    journal.changed(*state.waiting)
+    await journal.settled()
+    journal.sent(state.waiting.pop(0))
+    assert writing(), "the end of an utterance, or that it was interrupted"
+    await journal.settled()
+    journal.changed()
+    assert writing(), "how it is to be spoken"
+    await journal.aclose(ended=False)
+
+
+async def test_a_journal_that_ended_is_not_brought_back_by_who_waits_for_it(redis: Redis) -> None:
+    journals, state = Journals(redis), spoken()
+    journal = Journal(state, Hold("acme", "s1", new_token()), journals)
+    journal.begin()
+    journal.changed(*state.waiting)
+    await journal.settled()
+    state.waiting[-1].text += " And more."
+    journal.changed(state.waiting[-1])
+    await journal.aclose(ended=True)
+    async with asyncio.timeout(1):
+        await journal.settled()
+    await asyncio.sleep(2 * GATHER_S)
+    assert not await redis.exists(journal.hold.key)
+
+
 async def test_what_is_gathered_is_written_when_another_goes_on(redis: Redis) -> None:
     journals, state = Journals(redis), spoken()
     journal = Journal(state, Hold("acme", "s1", new_token()), journals)

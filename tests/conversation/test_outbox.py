@@ -188,13 +188,26 @@ async def test_answers_do_not_wait_for_audio() -> None:
 async def test_a_process_that_was_held_up_does_not_blame_its_client() -> None:
     client = Client()
     outbox = outbox_of(client, slow_s=0.05)
-    await put(outbox, b"before")
-    await outbox.flush()
+    client.open.clear()
     await put(outbox, b"first")
-    time.sleep(0.15)  # noqa: ASYNC251 - nothing else of the process is to run
     await put(outbox, b"second")
+    await asyncio.sleep(0.01)
+    time.sleep(0.25)  # noqa: ASYNC251 - nothing else of the process is to run
+    asyncio.get_running_loop().call_later(0.02, client.open.set)
     await outbox.flush()
-    await asyncio.sleep(0.1)
-    assert client.heard == [b"before", b"first", b"second"]
+    await asyncio.sleep(0.2)
+    assert client.heard == [b"first", b"second"]
     assert (client.lost, outbox.too_slow, outbox.lost) == (0, False, False)
+    await outbox.aclose()
+
+
+async def test_a_client_that_takes_nothing_is_too_slow_though_the_process_was_held_up() -> None:
+    client = Client()
+    outbox = outbox_of(client, slow_s=0.05)
+    client.open.clear()
+    await put(outbox, b"first")
+    await asyncio.sleep(0.01)
+    time.sleep(0.25)  # noqa: ASYNC251 - nothing else of the process is to run
+    await asyncio.sleep(0.3)
+    assert (client.lost, outbox.too_slow, outbox.lost) == (1, True, True)
     await outbox.aclose()

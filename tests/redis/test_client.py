@@ -114,6 +114,23 @@ async def test_a_new_connection_costs_no_round_trip_of_its_own(redis_cache: Embe
     assert {name for name in stats if name != "cmdstat_config"} == {"cmdstat_get"}
 
 
+async def test_a_reply_that_nobody_has_read_is_nobody_elses(redis_cache: EmbeddedRedis) -> None:
+    client = open_redis(redis_cache.url, timeout_s=1.0, max_connections=1)
+    await client.mset({"a": b"A", "b": b"B", "c": b"C"})
+    pool = client.connection_pool
+    for read in (0, 1):
+        connection = await pool.get_connection("_")  # type: ignore[no-untyped-call]
+        await connection.send_packed_command(  # two replies, of which none or one is read
+            [*connection.pack_command("GET", "a"), *connection.pack_command("GET", "c")]
+        )
+        for _ in range(read):
+            assert await connection.read_response() == b"A"
+        await asyncio.sleep(0.02)
+        await pool.release(connection)
+        assert await client.get("b") == b"B"
+    await client.aclose()
+
+
 async def test_connections_are_bounded(client: Redis) -> None:
     answers = await asyncio.gather(*(client.get("k") for _ in range(5)), return_exceptions=True)
     assert sum(isinstance(answer, RedisConnectionError) for answer in answers) == 3
