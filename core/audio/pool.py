@@ -22,6 +22,8 @@ T = TypeVar("T")
 GIVES_WAY: Final = 5
 """Niceness of the thread for what nobody waits for, over the process's own: where a core is short
 it gets a quarter of it, and the event loop three."""
+MOST_BEHIND: Final = 4
+"""Tasks that may wait for it. What comes on top does not give way: its audio is held until then."""
 
 
 class CodecPool:
@@ -34,6 +36,7 @@ class CodecPool:
         self._threads = threads
         self._executor: ThreadPoolExecutor | None = None
         self._behind: ThreadPoolExecutor | None = None
+        self._waiting_behind = 0
 
     def open(self) -> None:
         """Be ready for work; threads start when first needed."""
@@ -55,8 +58,15 @@ class CodecPool:
         return await _run(self._executor, function, *args, **kwargs)
 
     async def run_behind(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """As `run`, for what no listener waits for: in a thread that gives way to the others."""
-        return await _run(self._behind, function, *args, **kwargs)
+        """As `run`, for what no listener waits for: in a thread that gives way to the others, as
+        long as it keeps up."""
+        if self._waiting_behind >= MOST_BEHIND:
+            return await self.run(function, *args, **kwargs)
+        self._waiting_behind += 1
+        try:
+            return await _run(self._behind, function, *args, **kwargs)
+        finally:
+            self._waiting_behind -= 1
 
     async def aclose(self) -> None:
         """Wait for what was given to the threads, and end them."""
