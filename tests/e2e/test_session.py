@@ -155,7 +155,8 @@ async def _talk(
     async with asyncio.TaskGroup() as group:
         for number in numbers:
             group.create_task(_talk_one(stack, client, closing, number))
-    await asyncio.sleep(GRACE_S + 0.2)  # so long what was said last is known as a whole
+    # So long what was said last is known as a whole; then it goes, once that is in the journal.
+    await asyncio.sleep(GRACE_S + 1.0)
 
 
 async def _talk_one(
